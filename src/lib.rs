@@ -1,0 +1,21 @@
+//! countersign: the credential sidecar for the Model Context Protocol.
+//!
+//! The modules stand in the order in which a message meets them.
+
+pub mod cli;
+pub mod config;
+
+pub mod app;
+pub mod bridge;
+pub mod credentials;
+pub mod mcp;
+pub mod tls;
+pub mod upstream;
+
+pub mod failure;
+pub mod log;
+pub mod secret;
+pub mod service;
+pub mod shutdown;
+pub mod stdio;
+pub mod template;

@@ -1,0 +1,28 @@
+//! The one seam between stages: whole requests go in, streaming responses come out.
+//!
+//! An MCP message is one JSON document. Whole, it can be signed, measured and, after a refused
+//! credential, sent once more. Responses are never collected here.
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use tower::util::BoxCloneSyncService;
+
+use crate::failure::Failure;
+
+/// A request with its whole body.
+pub type Request = http::Request<Bytes>;
+
+/// A response's body as it streams in; its errors already say what failed and where.
+pub type Body = UnsyncBoxBody<Bytes, Failure>;
+
+/// A response whose body is still arriving.
+pub type Response = http::Response<Body>;
+
+/// What every stage from the credentials to the connection pool looks like to the one before.
+/// It is always ready: no stage holds back in `poll_ready`.
+pub type HttpService = BoxCloneSyncService<Request, Response, Failure>;
+
+/// The sensitive header values a refused request was sent with, attached to the extensions of
+/// responses that are not 2xx, so that words quoted from an upstream can be cleaned of them.
+#[derive(Clone, Debug)]
+pub struct Carried(pub std::sync::Arc<[http::HeaderValue]>);
