@@ -1,1 +1,117 @@
-//! (being written)
+//! The stdio bridge: MCP messages from standard input to the upstream, and back to standard
+//! output.
+//!
+//! It outlives its upstream, and ends when its client does: at the end of standard input, when
+//! the parent dies, when nobody reads standard output, or when it is told to.
+
+mod calls;
+mod exchange;
+mod refusing;
+mod stdin;
+mod stdout;
+
+use std::time::Duration;
+
+use http::Uri;
+
+pub use self::refusing::refuse;
+use self::{
+    calls::Calls,
+    stdin::{Line, Lines},
+    stdout::Stdout,
+};
+use crate::{
+    failure::{Failure, Stage},
+    mcp::{
+        fault,
+        session::{Event, Limits, Session},
+    },
+    service::HttpService,
+    stdio::{Input, Output},
+};
+
+/// How long what is in flight may take after SIGTERM or the parent's death.
+const HURRY: Duration = Duration::from_secs(1);
+/// How long the last lines may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// The bridge's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where requests go.
+    pub uri: Uri,
+    /// The upstream's origin, for messages.
+    pub upstream: String,
+    /// The longest line of the client and the largest message of the server.
+    pub max_message: usize,
+    /// How long a request may go without a byte from the upstream.
+    pub idle_timeout: Duration,
+    /// Requests of the client that may wait for their answers at a time.
+    pub max_in_flight: usize,
+    /// How long what is in flight may take after the end of input.
+    pub drain: Duration,
+}
+
+/// Runs the bridge until its client is gone.
+///
+/// `stop` resolves when the process is to end before the end of input.
+pub async fn run(
+    settings: Settings,
+    service: HttpService,
+    stop: impl Future<Output: std::fmt::Debug>,
+) {
+    let mut lines = Lines::new(Input::stdin(), settings.max_message);
+    let stdout = Stdout::new(Output::stdout());
+    let limits = Limits { in_flight: settings.max_in_flight, idle: settings.idle_timeout };
+    let session = Session::new(settings.upstream.clone(), limits);
+    let (drain, max_message) = (settings.drain, settings.max_message);
+    let calls = Calls::new(settings, session, service, stdout.clone());
+
+    let reading = async {
+        while let Some(line) = lines.next().await {
+            match line {
+                Line::Message(bytes) => calls.take(bytes),
+                Line::TooLong(id) => {
+                    stdout.push(fault::unreadable(id.as_ref(), &too_long(max_message)));
+                }
+            }
+        }
+    };
+    let mut stop = std::pin::pin!(stop);
+    let hurried = tokio::select! {
+        () = reading => false,
+        reason = &mut stop => {
+            tracing::info!(?reason, "ending");
+            true
+        }
+        () = stdout.run() => true,
+    };
+    calls.on(Event::ClientClosed);
+    let time = async {
+        if !hurried {
+            tokio::select! {
+                () = tokio::time::sleep(drain) => return,
+                _ = &mut stop => {}
+            }
+        }
+        tokio::time::sleep(HURRY).await;
+    };
+    tokio::select! {
+        () = calls.finished() => {}
+        () = time => calls.on(Event::Expired),
+        // Nobody reads answers any more.
+        () = stdout.run() => calls.on(Event::Expired),
+    }
+    calls.departed().await;
+    // A client that is gone reads nothing; one that is slow gets its last answers.
+    tokio::select! {
+        () = stdout.drained() => {}
+        () = stdout.run() => {}
+        () = tokio::time::sleep(LAST_WORDS) => {}
+    }
+}
+
+fn too_long(limit: usize) -> Failure {
+    Failure::new(Stage::Downstream, format!("a message is longer than {limit} bytes"))
+        .hint("raise --max-message to let it pass")
+}

@@ -1,0 +1,201 @@
+//! Carries out what the session decides, and tells it what came of it.
+//!
+//! Everything runs on one thread: an event is handled and its commands carried out in the call
+//! that brings it, so that a call crosses no channel and wakes no other task.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use http::Uri;
+use tokio::{sync::Notify, task::AbortHandle};
+
+use super::{
+    Settings,
+    exchange::{self, Content, Outgoing},
+    stdout::Stdout,
+};
+use crate::{
+    failure::{Failure, Stage},
+    mcp::{
+        message::Message,
+        session::{Command, Context, End, Event, ExchangeId, Position, Session},
+    },
+    service::HttpService,
+};
+
+/// How long the DELETE of a session may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The calls in flight and the session they belong to.
+pub(super) struct Calls {
+    settings: Settings,
+    session: Mutex<Session>,
+    running: Mutex<HashMap<ExchangeId, AbortHandle>>,
+    /// DELETEs under way.
+    farewells: Mutex<tokio::task::JoinSet<()>>,
+    service: HttpService,
+    stdout: Stdout,
+    finished: Notify,
+}
+
+impl Calls {
+    pub(super) fn new(
+        settings: Settings,
+        session: Session,
+        service: HttpService,
+        stdout: Stdout,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            session: Mutex::new(session),
+            running: Mutex::default(),
+            farewells: Mutex::default(),
+            service,
+            stdout,
+            finished: Notify::new(),
+        })
+    }
+
+    /// Tells the session what happened and carries out what it decides.
+    pub(super) fn on(self: &Arc<Self>, event: Event) {
+        let commands = lock(&self.session).handle(event);
+        for command in commands {
+            self.carry_out(command);
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, command: Command) {
+        match command {
+            Command::Deliver(line) => self.stdout.push(line),
+            Command::Post { exchange, body, calls, context } => {
+                let content = Content::Post { body, calls };
+                self.start(exchange, Outgoing { context, content }, Duration::ZERO);
+            }
+            Command::Listen { exchange, context, resume, after } => {
+                let content = Content::Listen { resume };
+                self.start(exchange, Outgoing { context, content }, after);
+            }
+            Command::Cancel(exchange) => {
+                if let Some(task) = lock(&self.running).remove(&exchange) {
+                    task.abort();
+                }
+            }
+            Command::After(pause, timer) => {
+                let calls = Arc::clone(self);
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    calls.on(Event::Elapsed(timer));
+                });
+            }
+            Command::End(context) => self.farewell(context),
+            Command::Finished => self.finished.notify_one(),
+        }
+    }
+
+    fn start(self: &Arc<Self>, id: ExchangeId, outgoing: Outgoing, after: Duration) {
+        let calls = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let mut watch = Watch { calls: &calls, id, ended: false };
+            if !after.is_zero() {
+                tokio::time::sleep(after).await;
+            }
+            let (end, position) = exchange::run(&calls, id, outgoing).await;
+            watch.ended = true;
+            lock(&calls.running).remove(&id);
+            calls.on(Event::Ended(id, end, position));
+        });
+        lock(&self.running).insert(id, task.abort_handle());
+    }
+
+    fn farewell(self: &Arc<Self>, context: Context) {
+        let calls = Arc::clone(self);
+        lock(&self.farewells).spawn(async move {
+            let outgoing = Outgoing { context, content: Content::Delete };
+            let sent = exchange::depart(&calls, outgoing);
+            let done = tokio::time::timeout(FAREWELL, sent).await;
+            tracing::debug!(in_time = done.is_ok(), "session ended");
+        });
+    }
+
+    /// Waits until nothing is in flight and nothing more will be.
+    pub(super) async fn finished(&self) {
+        self.finished.notified().await;
+    }
+
+    /// Waits until the server was told that the session ends, for a bounded time.
+    pub(super) async fn departed(&self) {
+        let mut farewells = std::mem::take(&mut *lock(&self.farewells));
+        while farewells.join_next().await.is_some() {}
+    }
+
+    /// Takes one line of the client.
+    pub(super) fn take(self: &Arc<Self>, line: bytes::Bytes) {
+        match Message::parse(line) {
+            Ok(message) => self.on(Event::FromClient(message)),
+            Err(error) => {
+                tracing::debug!(%error, "a line of the client is no message");
+                for line in crate::mcp::fault::malformed(&error) {
+                    self.stdout.push(line);
+                }
+            }
+        }
+    }
+
+    pub(super) fn service(&self) -> HttpService {
+        self.service.clone()
+    }
+
+    pub(super) fn uri(&self) -> &Uri {
+        &self.settings.uri
+    }
+
+    pub(super) fn upstream(&self) -> &str {
+        &self.settings.upstream
+    }
+
+    pub(super) fn idle(&self) -> Duration {
+        self.settings.idle_timeout
+    }
+
+    pub(super) fn max_message(&self) -> usize {
+        self.settings.max_message
+    }
+
+    pub(super) fn settled(&self, id: ExchangeId) -> bool {
+        lock(&self.session).settled(id)
+    }
+
+    pub(super) async fn room(&self) {
+        self.stdout.room().await;
+    }
+
+    pub(super) async fn let_read(&self, since: Instant) {
+        self.stdout.let_read(since).await;
+    }
+}
+
+/// Sees to it that an exchange whose task panics ends like any other that breaks.
+struct Watch<'a> {
+    calls: &'a Arc<Calls>,
+    id: ExchangeId,
+    ended: bool,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if !self.ended && std::thread::panicking() {
+            let failure = Failure::new(Stage::Send, "a defect in countersign broke the exchange")
+                .hint("report it with the output of --debug");
+            self.calls.on(Event::Ended(self.id, End::Broken(failure), Position::default()));
+        }
+    }
+}
+
+/// A panic elsewhere does not end the others: what it left is consistent, since events are
+/// handled without panics in between.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,389 @@
+//! One HTTP exchange: a request out, its response followed to the end, each message reported.
+//!
+//! Knows HTTP and event streams; what a message or an end means is the session's to say.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, response};
+use http_body_util::BodyExt as _;
+use tower::{Service as _, ServiceExt as _};
+
+use super::calls::Calls;
+use crate::{
+    failure::{Failure, Stage},
+    mcp::{
+        message::{Envelope, Message},
+        refusal::Refusal,
+        session::{Context, End, Event, ExchangeId, Position},
+        sse::{self, Decoder},
+    },
+    service::{Body, Carried, Request, Response},
+};
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("countersign/", env!("CARGO_PKG_VERSION")));
+
+/// How much of a refusal's body is read, and for how long.
+const REFUSAL_BODY: usize = 64 * 1024;
+const REFUSAL_TIME: Duration = Duration::from_secs(5);
+/// How long a response may stay open once all it was to answer is answered.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What is sent.
+pub(super) struct Outgoing {
+    pub(super) context: Context,
+    pub(super) content: Content,
+}
+
+pub(super) enum Content {
+    /// A message or batch. `calls`: a request is in it, so that an answer must come.
+    Post { body: Bytes, calls: bool },
+    /// The event stream, from the start or after an event.
+    Listen { resume: Option<Bytes> },
+    /// The end of the session.
+    Delete,
+}
+
+impl Content {
+    fn calls(&self) -> bool {
+        matches!(self, Self::Post { calls: true, .. })
+    }
+
+    fn listens(&self) -> bool {
+        matches!(self, Self::Listen { .. })
+    }
+}
+
+/// The request for `outgoing` (2025-11-25 transports, "Sending Messages to the Server").
+fn request(calls: &Calls, outgoing: &Outgoing) -> Request {
+    let mut request = Request::default();
+    *request.uri_mut() = calls.uri().clone();
+    let headers = request.headers_mut();
+    headers.reserve(12);
+    headers.insert(header::USER_AGENT, AGENT);
+    if let Some(session) = &outgoing.context.session {
+        headers.insert(SESSION, session.clone());
+    }
+    if let Some(version) = &outgoing.context.version {
+        headers.insert(VERSION, version.clone());
+    }
+    match &outgoing.content {
+        Content::Post { body, .. } => {
+            headers.insert(header::ACCEPT, BOTH);
+            headers.insert(header::CONTENT_TYPE, JSON);
+            *request.method_mut() = Method::POST;
+            *request.body_mut() = body.clone();
+        }
+        Content::Listen { resume } => {
+            headers.insert(header::ACCEPT, EVENT_STREAM);
+            let id = resume.as_ref().and_then(|id| HeaderValue::from_maybe_shared(id.clone()).ok());
+            if let Some(id) = id {
+                headers.insert(LAST_EVENT_ID, id);
+            }
+        }
+        Content::Delete => *request.method_mut() = Method::DELETE,
+    }
+    request
+}
+
+/// Sends and follows one exchange to its end.
+pub(super) async fn run(calls: &Arc<Calls>, id: ExchangeId, outgoing: Outgoing) -> (End, Position) {
+    let started = Instant::now();
+    let response = match send(calls, &outgoing).await {
+        Ok(response) => response,
+        Err(end) => return (end, Position::default()),
+    };
+    let (head, body) = response.into_parts();
+    let status = head.status.as_u16();
+    tracing::debug!(?id, status, elapsed = ?started.elapsed(), "response head");
+    if !head.status.is_success() {
+        return (refusal(head, body).await, Position::default());
+    }
+    let mut reader = Reader { calls, id, body, patience: calls.idle(), read: 0 };
+    let streams = is_type(&head.headers, "text/event-stream");
+    if outgoing.content.listens() && !streams {
+        // A page where a stream should be: the same as a server without one.
+        return (refusal(head, reader.body).await, Position::default());
+    }
+    if outgoing.content.listens() || head.headers.contains_key(SESSION) {
+        calls.on(Event::Head(id, session_of(&head.headers)));
+    }
+    if streams {
+        return reader.events(&outgoing).await;
+    }
+    let end = match head.status {
+        StatusCode::ACCEPTED | StatusCode::NO_CONTENT => reader.nothing().await,
+        _ if !outgoing.content.calls() => reader.nothing().await,
+        _ => reader.json(&head).await,
+    };
+    (end, Position::default())
+}
+
+/// Ends the session; what the upstream makes of it does not matter any more.
+pub(super) async fn depart(calls: &Arc<Calls>, outgoing: Outgoing) {
+    match send(calls, &outgoing).await {
+        Ok(response) => tracing::debug!(status = response.status().as_u16(), "DELETE answered"),
+        Err(_) => tracing::debug!("DELETE not answered"),
+    }
+}
+
+async fn send(calls: &Arc<Calls>, outgoing: &Outgoing) -> Result<Response, End> {
+    let request = request(calls, outgoing);
+    let mut service = calls.service();
+    let sending = async move { service.ready().await?.call(request).await };
+    let limit = calls.idle();
+    // The stream's head may come with its first event, whenever that is.
+    let answered = if outgoing.content.listens() {
+        Ok(sending.await)
+    } else {
+        tokio::time::timeout(limit, sending).await
+    };
+    match answered {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(failure)) => Err(End::Broken(failure)),
+        Err(_) => Err(End::Idle(limit)),
+    }
+}
+
+async fn refusal(head: response::Parts, body: Body) -> End {
+    let mut start = BytesMut::new();
+    let reading = async {
+        let mut body = body;
+        while let Some(Ok(frame)) = body.frame().await {
+            let data = frame.into_data().unwrap_or_default();
+            start.extend_from_slice(&data[..data.len().min(REFUSAL_BODY - start.len())]);
+            if start.len() == REFUSAL_BODY {
+                return;
+            }
+        }
+    };
+    // A body that dawdles is quoted as far as it came.
+    let _ = tokio::time::timeout(REFUSAL_TIME, reading).await;
+    let carried = head.extensions.get::<Carried>().map(|carried| carried.0.clone());
+    End::Refused(Box::new(Refusal {
+        status: head.status,
+        headers: head.headers,
+        body: start.freeze(),
+        carried: carried.unwrap_or_else(|| Arc::new([])),
+    }))
+}
+
+fn session_of(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut session = headers.get(SESSION)?.clone();
+    session.set_sensitive(true);
+    Some(session)
+}
+
+fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes())
+}
+
+/// Follows one response's body.
+struct Reader<'a> {
+    calls: &'a Arc<Calls>,
+    id: ExchangeId,
+    body: Body,
+    patience: Duration,
+    read: usize,
+}
+
+impl Reader<'_> {
+    /// The next piece of the body; none at its end.
+    async fn piece(&mut self, patient: bool) -> Result<Option<Bytes>, End> {
+        loop {
+            let Some(frame) = within(patient.then_some(self.patience), self.body.frame()).await?
+            else {
+                return Ok(None);
+            };
+            match frame {
+                Ok(frame) => {
+                    // Trailers carry nothing of ours.
+                    if let Ok(data) = frame.into_data() {
+                        self.read += data.len();
+                        return Ok(Some(data));
+                    }
+                }
+                Err(failure) => return Err(End::Broken(failure)),
+            }
+        }
+    }
+
+    /// A body in which nothing is expected: read to its end, so that the connection is kept.
+    async fn nothing(&mut self) -> End {
+        self.patience = LINGER;
+        while self.read < REFUSAL_BODY {
+            match self.piece(true).await {
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        End::Complete { accepted: true }
+    }
+
+    /// One JSON document.
+    async fn json(&mut self, head: &response::Parts) -> End {
+        let limit = self.calls.max_message();
+        let mut whole = Gather::default();
+        let expected = hyper::body::Body::size_hint(&self.body).exact().unwrap_or(0);
+        loop {
+            if self.read > limit || usize::try_from(expected).is_ok_and(|expected| expected > limit)
+            {
+                return self.too_large();
+            }
+            self.calls.room().await;
+            match self.piece(true).await {
+                Ok(Some(piece)) => whole.add(piece, expected),
+                Ok(None) => break,
+                Err(end) => return end,
+            }
+        }
+        let body = whole.finish();
+        if body.is_empty() {
+            return End::Complete { accepted: true };
+        }
+        match Message::parse(body) {
+            Ok(message) => {
+                self.calls.on(Event::FromServer(self.id, message));
+                End::Complete { accepted: false }
+            }
+            Err(error) => End::Broken(self.no_message(head, &error.to_string())),
+        }
+    }
+
+    fn too_large(&self) -> End {
+        let limit = self.calls.max_message();
+        let what =
+            format!("{} answered with a message of more than {limit} bytes", self.calls.upstream());
+        End::Broken(Failure::new(Stage::Protocol, what).hint("raise --max-message to let it pass"))
+    }
+
+    fn no_message(&self, head: &response::Parts, why: &str) -> Failure {
+        let upstream = self.calls.upstream();
+        if is_type(&head.headers, "application/json") {
+            let what = format!("{upstream} answered with something that is no MCP message: {why}");
+            return Failure::new(Stage::Protocol, what)
+                .hint("it may have run: check before you call it again");
+        }
+        let kind = head.headers.get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("no content type");
+        let kind: String = kind.chars().take(80).collect();
+        let what = format!("{upstream} answered with {kind} where JSON or an event stream belongs");
+        Failure::new(Stage::Protocol, what)
+            .hint("check the URL's path (often /mcp), and whether a login page stands before it")
+    }
+
+    /// An event stream.
+    async fn events(&mut self, outgoing: &Outgoing) -> (End, Position) {
+        let mut decoder = Decoder::new(self.calls.max_message());
+        let mut progressed = false;
+        let mut noticed = None;
+        let end = loop {
+            self.calls.room().await;
+            let settled = outgoing.content.calls() && self.calls.settled(self.id);
+            if settled {
+                self.patience = LINGER;
+            }
+            let piece = match self.piece(settled || !outgoing.content.listens()).await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break End::Complete { accepted: false },
+                Err(end) => break end,
+            };
+            let mut events = Vec::new();
+            let decoded = decoder.push(&piece, |event| events.push(event));
+            progressed |= !events.is_empty();
+            drop(piece);
+            if let Err(end) = self.deliver(events, &mut noticed).await {
+                break end;
+            }
+            if decoded.is_err() {
+                break self.too_large();
+            }
+        };
+        let last_id = decoder.last_id().cloned();
+        (end, Position { last_id, retry: decoder.retry(), progressed })
+    }
+
+    /// Reports the messages of the events that one piece completed.
+    async fn deliver(
+        &mut self,
+        events: Vec<sse::Event>,
+        noticed: &mut Option<Instant>,
+    ) -> Result<(), End> {
+        for event in events {
+            let is_message = event.kind.is_empty() || event.kind == "message";
+            if !is_message || event.data.is_empty() {
+                continue;
+            }
+            let message = match Message::parse(event.data) {
+                Ok(message) => message,
+                Err(error) => {
+                    let upstream = self.calls.upstream();
+                    let what = format!("{upstream} sent an event that is no MCP message: {error}");
+                    return Err(End::Broken(
+                        Failure::new(Stage::Protocol, what)
+                            .hint("it may have run: check before you call it again"),
+                    ));
+                }
+            };
+            let answers =
+                message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }));
+            if let Some(since) = noticed.take().filter(|_| answers) {
+                self.calls.let_read(since).await;
+            }
+            self.calls.on(Event::FromServer(self.id, message));
+            if !answers {
+                *noticed = Some(Instant::now());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits for `future`, for a limited time if there is a limit.
+async fn within<F: Future>(limit: Option<Duration>, future: F) -> Result<F::Output, End> {
+    match limit {
+        None => Ok(future.await),
+        Some(limit) => tokio::time::timeout(limit, future).await.map_err(|_| End::Idle(limit)),
+    }
+}
+
+/// Puts a body together; one that comes in one piece is not copied.
+#[derive(Default)]
+struct Gather {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Gather {
+    fn add(&mut self, piece: Bytes, expected: u64) {
+        if self.first.is_empty() && self.all.is_empty() {
+            self.first = piece;
+            return;
+        }
+        if self.all.is_empty() {
+            // The announced length is bounded by the caller.
+            let expected = usize::try_from(expected).unwrap_or(0);
+            self.all.reserve(expected.max(self.first.len() + piece.len()));
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&piece);
+    }
+
+    fn finish(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
+}

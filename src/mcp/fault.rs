@@ -1,0 +1,139 @@
+//! The one place that turns a [`Failure`] into words for an MCP client: a JSON-RPC error.
+//!
+//! Codes lie in the range that JSON-RPC leaves to implementations, one a stage, so that a
+//! program can tell them apart; `message` and `data.hint` are the two sentences for people.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::message::{Id, Malformed};
+use crate::failure::{Failure, Stage};
+
+/// JSON-RPC 2.0 section 5.1.
+const PARSE_ERROR: i64 = -32_700;
+const INVALID_REQUEST: i64 = -32_600;
+const METHOD_NOT_FOUND: i64 = -32_601;
+
+#[derive(Serialize)]
+struct Error<'a> {
+    code: i64,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Data<'a>>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    stage: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+}
+
+/// The JSON-RPC error code of a stage.
+fn code(stage: Stage) -> i64 {
+    match stage {
+        Stage::Downstream => INVALID_REQUEST,
+        Stage::Configuration => -32_010,
+        Stage::Credential => -32_011,
+        Stage::Connect => -32_012,
+        Stage::Tls => -32_013,
+        Stage::Send => -32_014,
+        Stage::Response => -32_015,
+        Stage::Protocol => -32_016,
+    }
+}
+
+/// The line that answers request `id` with `failure`.
+#[must_use]
+pub fn answer(id: &Id, failure: &Failure) -> Bytes {
+    // Hosts show the message and drop the data, so the next step stands in both.
+    let message = match failure.next_step() {
+        Some(hint) => format!("countersign: {}. hint: {hint}", failure.what()),
+        None => format!("countersign: {}", failure.what()),
+    };
+    let data = Data { stage: failure.stage().name(), hint: failure.next_step() };
+    line(id.token(), &Error { code: code(failure.stage()), message: &message, data: Some(data) })
+}
+
+/// The lines that answer bytes that are no message: one a request in it that could be read,
+/// else one with the id `null`.
+#[must_use]
+pub fn malformed(error: &Malformed) -> Vec<Bytes> {
+    let message = format!("countersign: {error}");
+    let reply = |code, token: &str| {
+        let data = Data { stage: Stage::Downstream.name(), hint: None };
+        line(token, &Error { code, message: &message, data: Some(data) })
+    };
+    match error {
+        Malformed::NotJson(_) => vec![reply(PARSE_ERROR, "null")],
+        Malformed::NotRpc { ids, .. } if ids.is_empty() => vec![reply(INVALID_REQUEST, "null")],
+        Malformed::NotRpc { ids, .. } => {
+            ids.iter().map(|id| reply(INVALID_REQUEST, id.token())).collect()
+        }
+    }
+}
+
+/// The line that answers bytes that could not be read as a line, such as one that is too long.
+#[must_use]
+pub fn unreadable(id: Option<&Id>, failure: &Failure) -> Bytes {
+    match id {
+        Some(id) => answer(id, failure),
+        None => {
+            let message = format!("countersign: {}", failure.what());
+            let data = Data { stage: Stage::Downstream.name(), hint: failure.next_step() };
+            line("null", &Error { code: PARSE_ERROR, message: &message, data: Some(data) })
+        }
+    }
+}
+
+/// The line that says that `method` is not known here; what a client's probe for another era
+/// of the protocol expects of a server that speaks this one.
+#[must_use]
+pub fn unknown_method(id: &Id, method: &str) -> Bytes {
+    let message = format!("Method not found: {method}");
+    line(id.token(), &Error { code: METHOD_NOT_FOUND, message: &message, data: None })
+}
+
+fn line(token: &str, error: &Error<'_>) -> Bytes {
+    let error = serde_json::to_string(error).unwrap_or_else(|_| "null".to_owned());
+    Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{token},"error":{error}}}"#))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_failure_keeps_the_id_and_says_the_next_step_twice() {
+        let failure = Failure::new(Stage::Tls, "the \"gateway\" refused us").hint("pass --cert");
+        let id = Id::from_token("\"a\\n\"").unwrap();
+        let text = answer(&id, &failure);
+        assert!(text.starts_with(br#"{"jsonrpc":"2.0","id":"a\n","error":{"code":-32013,"#));
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(
+            value["error"]["message"],
+            "countersign: the \"gateway\" refused us. hint: pass --cert"
+        );
+        assert_eq!(value["error"]["data"]["stage"], "tls");
+        assert_eq!(value["error"]["data"]["hint"], "pass --cert");
+    }
+
+    #[test]
+    fn every_stage_has_a_code_of_its_own() {
+        let stages = [
+            Stage::Downstream,
+            Stage::Configuration,
+            Stage::Credential,
+            Stage::Connect,
+            Stage::Tls,
+            Stage::Send,
+            Stage::Response,
+            Stage::Protocol,
+        ];
+        let mut codes: Vec<i64> = stages.into_iter().map(code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), stages.len());
+    }
+}

@@ -1,0 +1,400 @@
+//! One JSON-RPC message: its bytes, and the few envelope fields that routing needs.
+//!
+//! The bytes are kept as they came and are what is passed on; `params` and `result` are checked
+//! for being JSON and otherwise never looked at. Ids keep their raw token, so that `1` and `"1"`
+//! stay apart. JSON-RPC 2.0 sections 4 to 6; batches as in MCP 2025-03-26.
+
+use std::{
+    borrow::Cow,
+    hash::{Hash, Hasher},
+};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+/// The largest batch that is carried; more is refused as an invalid request.
+const MAX_BATCH: usize = 1_024;
+
+/// A message, or a batch of them, that travels as one line or one HTTP body.
+#[derive(Clone, Debug)]
+pub struct Message {
+    bytes: Bytes,
+    envelopes: Envelopes,
+}
+
+#[derive(Clone, Debug)]
+enum Envelopes {
+    One(Envelope),
+    Batch(Vec<Envelope>),
+}
+
+/// What a message is, as far as its route depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// Wants exactly one response with its id.
+    Request {
+        /// The request's id.
+        id: Id,
+        /// The method's name, unescaped.
+        method: Box<str>,
+    },
+    /// Wants none.
+    Notification {
+        /// The method's name, unescaped.
+        method: Box<str>,
+    },
+    /// Answers a request of the other side.
+    Response {
+        /// The id it answers; none where the sender could not read one (`null` or absent).
+        id: Option<Id>,
+        /// The raw `error` member, where it is one.
+        error: Option<Bytes>,
+    },
+}
+
+/// A request's id, as its raw JSON token.
+#[derive(Clone, Debug)]
+pub struct Id {
+    token: Bytes,
+    /// The token in its shortest spelling where it was escaped (some servers write `"a\/b"` for
+    /// the `"a/b"` they were sent).
+    canonical: Option<Box<str>>,
+}
+
+/// Why bytes are no message.
+#[derive(Debug, thiserror::Error)]
+pub enum Malformed {
+    /// Not JSON at all: JSON-RPC error -32700.
+    #[error("the message is not valid JSON: {0}")]
+    NotJson(String),
+    /// JSON, but not JSON-RPC: error -32600, to the id where there is one.
+    #[error("the message is not a JSON-RPC 2.0 message: {reason}")]
+    NotRpc {
+        /// What is missing or doubled.
+        reason: &'static str,
+        /// The ids of what can be answered all the same.
+        ids: Vec<Id>,
+    },
+}
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "ignored")]
+    result: bool,
+    #[serde(borrow, default, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
+}
+
+/// A member that is there, `null` included.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(source: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(source).map(Some)
+}
+
+/// A member that is there and never looked at.
+fn ignored<'de, D: Deserializer<'de>>(source: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(source).map(|_| true)
+}
+
+impl Message {
+    /// Reads the envelope of `bytes`, which are one JSON text with nothing around it but blanks.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the bytes are no JSON (not UTF-8 included), or JSON that is neither
+    /// request, notification, response nor a batch of them.
+    pub fn parse(bytes: Bytes) -> Result<Self, Malformed> {
+        let bytes = trim(bytes);
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| Malformed::NotJson(format!("it is not UTF-8: {error}")))?;
+        let envelopes = match bytes.first() {
+            Some(b'[') => Envelopes::Batch(parse_batch(&bytes, text)?),
+            _ => Envelopes::One(parse_one(&bytes, text)?),
+        };
+        Ok(Self { bytes, envelopes })
+    }
+
+    /// The message as it came, without the blanks around it.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Its envelopes: one, or the batch's.
+    #[must_use]
+    pub fn envelopes(&self) -> &[Envelope] {
+        match &self.envelopes {
+            Envelopes::One(one) => std::slice::from_ref(one),
+            Envelopes::Batch(all) => all,
+        }
+    }
+
+    /// The envelope of a message that is no batch.
+    #[must_use]
+    pub fn single(&self) -> Option<&Envelope> {
+        match &self.envelopes {
+            Envelopes::One(one) => Some(one),
+            Envelopes::Batch(_) => None,
+        }
+    }
+
+    /// The ids of the requests in it.
+    pub fn request_ids(&self) -> impl Iterator<Item = &Id> {
+        self.envelopes().iter().filter_map(|envelope| match envelope {
+            Envelope::Request { id, .. } => Some(id),
+            _ => None,
+        })
+    }
+
+    /// The message as one line without its end: line feeds between tokens become spaces (inside
+    /// a token JSON allows none), no other byte changes.
+    #[must_use]
+    pub fn line(&self) -> Bytes {
+        one_line(self.bytes.clone())
+    }
+
+    /// The same request under another id; the rest byte for byte.
+    ///
+    /// Returns the message itself when it is not a single request.
+    #[must_use]
+    pub fn with_id(&self, token: &str) -> Bytes {
+        let Some(Envelope::Request { id, .. }) = self.single() else { return self.bytes.clone() };
+        let start = id.token.as_ptr() as usize - self.bytes.as_ptr() as usize;
+        let mut changed = BytesMut::with_capacity(self.bytes.len() + token.len());
+        changed.put_slice(&self.bytes[..start]);
+        changed.put_slice(token.as_bytes());
+        changed.put_slice(&self.bytes[start + id.token.len()..]);
+        changed.freeze()
+    }
+}
+
+/// `bytes` with every line end replaced by a space; copied only if there is one.
+fn one_line(bytes: Bytes) -> Bytes {
+    if memchr::memchr2(b'\n', b'\r', &bytes).is_none() {
+        return bytes;
+    }
+    let mut line = BytesMut::from(bytes);
+    for byte in line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
+        *byte = b' ';
+    }
+    line.freeze()
+}
+
+fn trim(bytes: Bytes) -> Bytes {
+    let trimmed = bytes.trim_ascii();
+    if trimmed.len() == bytes.len() { bytes } else { bytes.slice_ref(trimmed) }
+}
+
+fn parse_batch(bytes: &Bytes, text: &str) -> Result<Vec<Envelope>, Malformed> {
+    let parts: Vec<&RawValue> = serde_json::from_str(text).map_err(not_json)?;
+    if parts.is_empty() || parts.len() > MAX_BATCH {
+        return Err(Malformed::NotRpc {
+            reason: "a batch must hold 1 to 1024 messages",
+            ids: Vec::new(),
+        });
+    }
+    let mut envelopes = Vec::with_capacity(parts.len());
+    let mut broken = None;
+    for part in parts {
+        match parse_one(bytes, part.get()) {
+            Ok(envelope) => envelopes.push(envelope),
+            Err(Malformed::NotRpc { reason, .. }) => broken = Some(reason),
+            Err(error @ Malformed::NotJson(_)) => return Err(error),
+        }
+    }
+    let Some(reason) = broken else { return Ok(envelopes) };
+    let ids = envelopes.into_iter().filter_map(|envelope| match envelope {
+        Envelope::Request { id, .. } => Some(id),
+        _ => None,
+    });
+    Err(Malformed::NotRpc { reason, ids: ids.collect() })
+}
+
+fn parse_one(bytes: &Bytes, text: &str) -> Result<Envelope, Malformed> {
+    let no_rpc = |reason, id: Option<Id>| Malformed::NotRpc { reason, ids: Vec::from_iter(id) };
+    if !text.starts_with('{') {
+        // Whether it is JSON decides between -32700 and -32600.
+        serde_json::from_str::<IgnoredAny>(text).map_err(not_json)?;
+        return Err(no_rpc("it is not an object", None));
+    }
+    let fields: Fields<'_> = match serde_json::from_str(text) {
+        Ok(fields) => fields,
+        Err(error) if error.is_data() => {
+            serde_json::from_str::<IgnoredAny>(text).map_err(not_json)?;
+            return Err(no_rpc("a member is doubled or has the wrong type", None));
+        }
+        Err(error) => return Err(not_json(error)),
+    };
+    let id = fields.id.map(|raw| Id::parse(bytes, raw.get()));
+    match (fields.method, id) {
+        (Some(method), None) => Ok(Envelope::Notification { method: method.into() }),
+        (Some(method), Some(Some(id))) => Ok(Envelope::Request { id, method: method.into() }),
+        (Some(_), Some(None)) => Err(no_rpc("a request's id is a string or a number", None)),
+        (None, id) if fields.result || fields.error.is_some() => {
+            let error = fields.error.map(|raw| bytes.slice_ref(raw.get().as_bytes()));
+            Ok(Envelope::Response { id: id.flatten(), error })
+        }
+        (None, id) => Err(no_rpc("it has no method, result or error", id.flatten())),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
+fn not_json(error: serde_json::Error) -> Malformed {
+    // serde's text for data it dislikes can quote the data, which may be a secret.
+    let kind = if error.is_eof() { "it ends too early" } else { "unexpected byte" };
+    Malformed::NotJson(format!("{kind} at column {}", error.column()))
+}
+
+impl Id {
+    /// `token` must lie within `bytes`. None for what JSON-RPC does not allow as an id.
+    fn parse(bytes: &Bytes, token: &str) -> Option<Self> {
+        match token.as_bytes().first()? {
+            b'"' if token.contains('\\') => {
+                let plain: String = serde_json::from_str(token).ok()?;
+                let canonical = serde_json::to_string(&plain).ok()?.into_boxed_str();
+                Some(Self { token: bytes.slice_ref(token.as_bytes()), canonical: Some(canonical) })
+            }
+            b'"' | b'-' | b'0'..=b'9' => {
+                Some(Self { token: bytes.slice_ref(token.as_bytes()), canonical: None })
+            }
+            _ => None,
+        }
+    }
+
+    /// An id from a token of its own, such as `7` or `"a"`.
+    ///
+    /// None where the token is no JSON string or number.
+    #[must_use]
+    pub fn from_token(token: &str) -> Option<Self> {
+        serde_json::from_str::<IgnoredAny>(token).ok()?;
+        let token = Bytes::copy_from_slice(token.as_bytes());
+        Self::parse(&token.clone(), std::str::from_utf8(&token).ok()?)
+    }
+
+    /// The raw token, quotes included.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        // Ids are cut from text that was checked.
+        std::str::from_utf8(&self.token).unwrap_or("null")
+    }
+
+    fn key(&self) -> &[u8] {
+        self.canonical.as_deref().map_or(&self.token, str::as_bytes)
+    }
+}
+
+impl PartialEq for Id {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Id {}
+
+impl Hash for Id {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn parse(text: &str) -> Result<Message, Malformed> {
+        Message::parse(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    #[test]
+    fn envelopes_are_told_apart() {
+        let request =
+            parse(r#"{"jsonrpc":"2.0","id":1,"method":"tools\/call","params":{}}"#).unwrap();
+        assert!(matches!(request.single(), Some(Envelope::Request { id, method })
+            if id.token() == "1" && &**method == "tools/call"));
+        let notification = parse(r#"{"jsonrpc":"2.0","method":"notifications/x"}"#).unwrap();
+        assert!(matches!(notification.single(), Some(Envelope::Notification { .. })));
+        let null_result = parse(r#"{"jsonrpc":"2.0","id":"a","result":null}"#).unwrap();
+        assert!(matches!(
+            null_result.single(),
+            Some(Envelope::Response { id: Some(_), error: None })
+        ));
+        let error =
+            parse(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}"#).unwrap();
+        assert!(matches!(error.single(), Some(Envelope::Response { id: None, error: Some(_) })));
+    }
+
+    #[test]
+    fn number_and_string_ids_stay_apart_and_escapes_do_not_matter() {
+        assert_ne!(Id::from_token("1"), Id::from_token("\"1\""));
+        assert_eq!(Id::from_token(r#""a/b""#), Id::from_token(r#""a\/b""#));
+        assert_eq!(Id::from_token("{}"), None);
+        assert_eq!(Id::from_token("nul"), None);
+    }
+
+    #[test]
+    fn bytes_are_kept_and_only_line_ends_change() {
+        let text = "{\"jsonrpc\":\"2.0\",\n \"id\": 1e3,\r\n\"method\":\"a\\nb\", \"x\":[1.00]}";
+        let message = parse(&format!(" \n{text}\n")).unwrap();
+        assert_eq!(message.bytes(), text.as_bytes());
+        assert_eq!(message.line(), text.replace(['\n', '\r'], " ").as_bytes());
+    }
+
+    #[test]
+    fn a_request_is_repeated_under_another_id() {
+        let message = parse(r#"{"id": "x\"y" ,"method":"initialize","params":{"id":1}}"#).unwrap();
+        assert_eq!(
+            message.with_id("\"own\""),
+            r#"{"id": "own" ,"method":"initialize","params":{"id":1}}"#
+        );
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_from_what_is_no_rpc() {
+        for text in ["", "{", "nonsense", "{\"id\":1,}", "[1", "{\"id\":1}x", "\u{1}"] {
+            assert!(matches!(parse(text), Err(Malformed::NotJson(_))), "{text}");
+        }
+        for text in
+            ["1", "{}", "[]", "[1]", r#"{"id":{},"method":"x"}"#, r#"{"id":null,"method":"x"}"#]
+        {
+            assert!(matches!(parse(text), Err(Malformed::NotRpc { .. })), "{text}");
+        }
+        let doubled = parse(r#"{"id":1,"id":2,"method":"x"}"#);
+        assert!(matches!(doubled, Err(Malformed::NotRpc { .. })));
+        assert!(matches!(
+            Message::parse(Bytes::from_static(b"{\"a\":\"\xff\"}")),
+            Err(Malformed::NotJson(_))
+        ));
+    }
+
+    #[test]
+    fn a_broken_batch_still_names_the_requests_in_it() {
+        let Err(Malformed::NotRpc { ids, .. }) = parse(r#"[{"id":1,"method":"x"},{"a":1}]"#) else {
+            panic!("expected no RPC")
+        };
+        assert_eq!(ids, vec![Id::from_token("1").unwrap()]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_answered_and_never_changed(bytes: Vec<u8>) {
+            if let Ok(message) = Message::parse(Bytes::from(bytes.clone())) {
+                proptest::prop_assert_eq!(message.bytes(), bytes.trim_ascii());
+            }
+        }
+
+        #[test]
+        fn any_json_object_with_a_method_is_carried(id in "[1-9][0-9]{0,8}|\"[a-z]{0,9}\"",
+                                                     method in "[a-z/]{1,20}", blank in "[ \n\t\r]{0,3}") {
+            let text = format!("{{{blank}\"id\"{blank}:{blank}{id}{blank},\"method\":\"{method}\"}}");
+            let message = parse(&text).unwrap();
+            let own = message.with_id("9");
+            proptest::prop_assert!(Message::parse(own).is_ok());
+            let line = message.line();
+            proptest::prop_assert!(!line.contains(&b'\n') && line.len() == text.len());
+        }
+    }
+}

@@ -1,0 +1,580 @@
+//! The MCP session between one stdio client and one Streamable HTTP server, without any IO.
+//!
+//! Events come in, commands go out; time is a command too. Speaks the revisions 2025-03-26,
+//! 2025-06-18 and 2025-11-25 (basic/transports). It sees to it that each request of the client
+//! gets exactly one answer, that calls wait for the session to stand, and that a lost session
+//! is replaced without the client doing anything (`recovery`).
+
+mod ending;
+mod exchange;
+mod handshake;
+mod recovery;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+pub use self::exchange::{Context, End, ExchangeId, Position};
+use self::{
+    exchange::{Exchange, Role},
+    handshake::{Agreed, Handshake},
+};
+use super::{
+    fault,
+    message::{Envelope, Id, Message},
+    refusal,
+};
+use crate::failure::{Failure, Stage};
+
+/// How long the first calls wait for the GET stream's headers: servers send requests on it and
+/// keep nothing, and some send its headers only after many seconds.
+const HOLD_FOR_STREAM: Duration = Duration::from_millis(500);
+/// How long they wait for `notifications/initialized` to be accepted.
+const HOLD_FOR_CONFIRMATION: Duration = Duration::from_secs(2);
+/// Requests of the server whose answers are tracked; beyond it the oldest rule is: pass it on.
+const MAX_ASKED: usize = 1_024;
+
+/// The bounds of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Requests of the client that may wait for their answers at a time.
+    pub in_flight: usize,
+    /// How long a request may go without a byte from the upstream.
+    pub idle: Duration,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The client sent a message.
+    FromClient(Message),
+    /// A successful response's head arrived, with the session id it brought.
+    Head(ExchangeId, Option<http::HeaderValue>),
+    /// The server sent a message on an exchange.
+    FromServer(ExchangeId, Message),
+    /// An exchange ended.
+    Ended(ExchangeId, End, Position),
+    /// A timer that was asked for ran out.
+    Elapsed(Timer),
+    /// The client sends nothing more.
+    ClientClosed,
+    /// What is still in flight has waited long enough for the end.
+    Expired,
+}
+
+/// What is to be done, in this order.
+#[derive(Debug)]
+pub enum Command {
+    /// POST `body`.
+    Post {
+        /// The new exchange.
+        exchange: ExchangeId,
+        /// One message or batch.
+        body: Bytes,
+        /// Whether a request is in it, so that an answer must come.
+        calls: bool,
+        /// Its session headers.
+        context: Context,
+    },
+    /// GET an event stream, after a pause.
+    Listen {
+        /// The new or continued exchange.
+        exchange: ExchangeId,
+        /// Its session headers.
+        context: Context,
+        /// `Last-Event-ID`, to continue a stream.
+        resume: Option<Bytes>,
+        /// The pause.
+        after: Duration,
+    },
+    /// Drop an exchange; it brings no more events.
+    Cancel(ExchangeId),
+    /// Write a line to the client.
+    Deliver(Bytes),
+    /// Bring `Elapsed` with the timer after a while.
+    After(Duration, Timer),
+    /// DELETE the session.
+    End(Context),
+    /// Nothing is in flight and nothing more will be.
+    Finished,
+}
+
+/// A timer, bound to the session it was started in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// `notifications/initialized` has had its time.
+    Confirm(u64),
+    /// The GET stream has had its time.
+    Stream(u64),
+    /// It is time to try to open a session again.
+    Reopen(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No session: messages go as they are.
+    Idle,
+    /// An `initialize` is in flight.
+    Opening,
+    /// The client's `initialize` is answered, its `notifications/initialized` not yet seen.
+    Opened,
+    /// `notifications/initialized` is in flight.
+    Confirming,
+    /// The GET stream's head has not arrived.
+    Listening(ExchangeId),
+    Ready,
+    /// The session is gone and could not be replaced; the next message tries again.
+    Lost,
+    Finished,
+}
+
+/// Whether the server offers the GET stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offered {
+    Unknown,
+    Yes,
+    No,
+}
+
+/// The session. See the module's head.
+#[derive(Debug)]
+pub struct Session {
+    upstream: String,
+    limits: Limits,
+    phase: Phase,
+    /// Counts the sessions with the server, so that what belongs to an old one is known.
+    epoch: u64,
+    context: Context,
+    handshake: Option<Handshake>,
+    /// The last failures to replace the session, in a row.
+    reopen_failures: u32,
+    stream: Option<ExchangeId>,
+    offered: Offered,
+    /// The server once had a stream: it is worth replacing a lost session before the next call.
+    had_stream: bool,
+    exchanges: HashMap<ExchangeId, Exchange>,
+    next: u64,
+    /// Each unanswered request of the client, with the exchange that carries it.
+    open: HashMap<Id, Option<ExchangeId>>,
+    held: VecDeque<(Message, bool)>,
+    /// Requests of the server that the client has not answered, with their session.
+    asked: HashMap<Id, u64>,
+    closing: bool,
+    out: Vec<Command>,
+}
+
+impl Session {
+    /// A session with `upstream` (its origin, for messages); nothing happens before the client
+    /// speaks.
+    #[must_use]
+    pub fn new(upstream: impl Into<String>, limits: Limits) -> Self {
+        Self {
+            upstream: upstream.into(),
+            limits,
+            phase: Phase::Idle,
+            epoch: 0,
+            context: Context::default(),
+            handshake: None,
+            reopen_failures: 0,
+            stream: None,
+            offered: Offered::Unknown,
+            had_stream: false,
+            exchanges: HashMap::new(),
+            next: 0,
+            open: HashMap::new(),
+            held: VecDeque::new(),
+            asked: HashMap::new(),
+            closing: false,
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes in what happened and returns what is to be done.
+    pub fn handle(&mut self, event: Event) -> Vec<Command> {
+        match event {
+            Event::FromClient(message) => self.from_client(message),
+            Event::Head(exchange, session) => self.head(exchange, session),
+            Event::FromServer(exchange, message) => self.from_server(exchange, &message),
+            Event::Ended(exchange, end, position) => self.ended(exchange, end, position),
+            Event::Elapsed(timer) => self.elapsed(timer),
+            Event::ClientClosed => self.closing = true,
+            Event::Expired => self.expire(),
+        }
+        self.finish_if_done();
+        std::mem::take(&mut self.out)
+    }
+
+    /// Whether the requests of an exchange are all answered: its response needs no more patience.
+    #[must_use]
+    pub fn settled(&self, exchange: ExchangeId) -> bool {
+        let exchange = self.exchanges.get(&exchange);
+        exchange.is_none_or(|it| it.role == Role::Call && it.unanswered.is_empty())
+    }
+
+    fn from_client(&mut self, message: Message) {
+        if let Some(refusal) = self.inadmissible(&message) {
+            let answers =
+                message.request_ids().map(|id| Command::Deliver(fault::answer(id, &refusal)));
+            self.out.extend(answers);
+            return;
+        }
+        match message.single() {
+            Some(Envelope::Request { method, .. }) if &**method == "initialize" => {
+                return self.open_for_client(message);
+            }
+            // A client's probe for the stateless era: answered here at once, so that it falls
+            // back to `initialize` without a round trip (2026-07-28 stdio, "Backward
+            // Compatibility").
+            Some(Envelope::Request { id, method })
+                if &**method == "server/discover" && self.handshake.is_none() =>
+            {
+                return self.out.push(Command::Deliver(fault::unknown_method(id, method)));
+            }
+            Some(Envelope::Notification { method }) => match &**method {
+                "notifications/initialized" if self.phase == Phase::Opened => {
+                    return self.confirm(message);
+                }
+                "notifications/cancelled" if self.cancelled_by_client(&message) => return,
+                _ => {}
+            },
+            // The session that asked is gone; in the new one the same id may be another question.
+            Some(Envelope::Response { id: Some(id), .. })
+                if self.asked.remove(id).is_some_and(|epoch| epoch != self.epoch) =>
+            {
+                return;
+            }
+            _ => {}
+        }
+        for id in message.request_ids() {
+            self.open.insert(id.clone(), None);
+        }
+        self.route(message);
+    }
+
+    /// Why a message can't be taken, before anything is done with it.
+    fn inadmissible(&self, message: &Message) -> Option<Failure> {
+        let mut requests = 0;
+        for id in message.request_ids() {
+            requests += 1;
+            if self.open.contains_key(id) {
+                let what = format!("a request with the id {} is already in flight", id.token());
+                return Some(Failure::new(Stage::Downstream, what));
+            }
+        }
+        (requests > 0 && self.open.len() + requests > self.limits.in_flight).then(|| {
+            let what = format!("more than {} requests are in flight", self.limits.in_flight);
+            Failure::new(Stage::Downstream, what).hint("wait for answers before sending more")
+        })
+    }
+
+    fn route(&mut self, message: Message) {
+        match self.phase {
+            Phase::Idle | Phase::Opened | Phase::Ready => self.post(message, false),
+            Phase::Opening | Phase::Confirming | Phase::Listening(_) => self.hold(message, false),
+            Phase::Lost => {
+                self.hold(message, false);
+                self.reopen();
+            }
+            Phase::Finished => {}
+        }
+    }
+
+    /// Keeps a message for the session that is being opened.
+    fn hold(&mut self, message: Message, replayed: bool) {
+        if self.held.len() >= 4 * self.limits.in_flight {
+            // Only notifications can be so many; requests are bounded before.
+            tracing::warn!("too many messages wait for the session, one notification is dropped");
+            return;
+        }
+        self.held.push_back((message, replayed));
+    }
+
+    fn post(&mut self, message: Message, replayed: bool) {
+        let calls = message.request_ids().next().is_some();
+        let role = if calls { Role::Call } else { Role::Notice };
+        self.post_as(role, message, replayed);
+    }
+
+    fn post_as(&mut self, role: Role, message: Message, replayed: bool) {
+        let body = match role {
+            Role::Open { own: true } => message.with_id(&self.own_id()),
+            _ => message.bytes().clone(),
+        };
+        let context = self.context.clone();
+        let mut exchange = Exchange::new(role, self.epoch, context.clone(), Some(message));
+        exchange.replayed = replayed;
+        let id = self.name();
+        if let Role::Open { own: true } = role {
+            exchange.unanswered.clear();
+        }
+        for request in &exchange.unanswered {
+            self.open.insert(request.clone(), Some(id));
+        }
+        self.exchanges.insert(id, exchange);
+        let calls = matches!(role, Role::Call | Role::Open { .. });
+        self.out.push(Command::Post { exchange: id, body, calls, context });
+    }
+
+    fn name(&mut self) -> ExchangeId {
+        self.next += 1;
+        ExchangeId(self.next)
+    }
+
+    /// The client opens a session, its first or (on the same pipe) another.
+    fn open_for_client(&mut self, message: Message) {
+        if self.phase == Phase::Opening {
+            let failure = Failure::new(Stage::Downstream, "a session is already being opened");
+            let answers =
+                message.request_ids().map(|id| Command::Deliver(fault::answer(id, &failure)));
+            self.out.extend(answers);
+            return;
+        }
+        self.leave();
+        self.handshake = Some(Handshake { initialize: message.clone(), initialized: None });
+        self.phase = Phase::Opening;
+        self.post_as(Role::Open { own: false }, message, false);
+    }
+
+    fn confirm(&mut self, message: Message) {
+        if let Some(handshake) = &mut self.handshake {
+            handshake.initialized = Some(message.clone());
+        }
+        self.phase = Phase::Confirming;
+        self.post_as(Role::Confirm, message, false);
+        self.out.push(Command::After(HOLD_FOR_CONFIRMATION, Timer::Confirm(self.epoch)));
+    }
+
+    /// A request that was never sent is cancelled here and now; true if that is all there is
+    /// to do.
+    fn cancelled_by_client(&mut self, message: &Message) -> bool {
+        let Some(id) = handshake::cancelled_id(message) else { return false };
+        let before = self.held.len();
+        self.held
+            .retain(|(held, _)| held.single().is_none() || !held.request_ids().any(|h| *h == id));
+        if self.held.len() < before {
+            self.open.remove(&id);
+            return true;
+        }
+        let Some(Some(exchange)) = self.open.get(&id) else { return false };
+        if let Some(exchange) = self.exchanges.get_mut(exchange) {
+            // One of a batch: the rest goes on, this one needs no answer any more.
+            if exchange.unanswered.len() > 1 {
+                exchange.unanswered.retain(|open| *open != id);
+                self.open.remove(&id);
+            } else {
+                exchange.cancelled = true;
+            }
+        }
+        false
+    }
+
+    fn head(&mut self, id: ExchangeId, session: Option<http::HeaderValue>) {
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        match exchange.role {
+            Role::Open { .. } => exchange.opened = session,
+            Role::Listen => {
+                self.offered = Offered::Yes;
+                self.had_stream = true;
+                if self.phase == Phase::Listening(id) {
+                    self.ready();
+                }
+            }
+            Role::Confirm | Role::Call | Role::Notice => {}
+        }
+    }
+
+    fn from_server(&mut self, id: ExchangeId, message: &Message) {
+        let Some(exchange) = self.exchanges.get(&id) else { return };
+        if let Role::Open { own } = exchange.role
+            && message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }))
+        {
+            return self.opened(id, own, message);
+        }
+        let mut deliver = false;
+        for envelope in message.envelopes() {
+            deliver |= match envelope {
+                Envelope::Notification { .. } => true,
+                Envelope::Request { id, .. } => {
+                    if self.asked.len() < MAX_ASKED {
+                        self.asked.insert(id.clone(), self.epoch);
+                    }
+                    true
+                }
+                Envelope::Response { id: answered, error } => {
+                    if self.refused_by_error(id, answered.as_ref(), error.as_ref()) {
+                        return;
+                    }
+                    answered.as_ref().is_some_and(|answered| self.answered(answered))
+                }
+            };
+        }
+        if deliver {
+            self.out.push(Command::Deliver(message.line()));
+        }
+    }
+
+    /// Notes the answer to a request of the client; false if there is none such, or it was
+    /// answered before.
+    fn answered(&mut self, id: &Id) -> bool {
+        let Some(exchange) = self.open.remove(id) else {
+            tracing::debug!(id = id.token(), "a response to no request in flight is dropped");
+            return false;
+        };
+        if let Some(exchange) = exchange.and_then(|exchange| self.exchanges.get_mut(&exchange)) {
+            exchange.unanswered.retain(|open| open != id);
+        }
+        true
+    }
+
+    /// Error responses that mean more than they are: a lost session in a 200, and an error
+    /// that could not name its request. True if the response is dealt with.
+    fn refused_by_error(
+        &mut self,
+        id: ExchangeId,
+        answered: Option<&Id>,
+        error: Option<&Bytes>,
+    ) -> bool {
+        let (Some(error), Some(exchange)) = (error, self.exchanges.get(&id)) else { return false };
+        if exchange.role != Role::Call || exchange.unanswered.is_empty() {
+            return false;
+        }
+        let own = answered.is_some_and(|answered| self.open.contains_key(answered));
+        let lost = exchange.context.session.is_some() && refusal::error_says_session_lost(error);
+        if lost && !exchange.replayed && self.handshake.is_some() {
+            self.out.push(Command::Cancel(id));
+            if let Some(exchange) = self.exchanges.remove(&id) {
+                self.replace_session(exchange);
+            }
+            return true;
+        }
+        if own {
+            return false;
+        }
+        // Some servers answer with the id null or "server-error": it can only mean this call.
+        let ids = self.exchanges.get_mut(&id).map(|e| std::mem::take(&mut e.unanswered));
+        for id in ids.unwrap_or_default() {
+            self.open.remove(&id);
+            let token = id.token();
+            let error = String::from_utf8_lossy(error);
+            let line = format!(r#"{{"jsonrpc":"2.0","id":{token},"error":{error}}}"#);
+            self.out.push(Command::Deliver(Bytes::from(line.replace(['\n', '\r'], " "))));
+        }
+        true
+    }
+
+    /// The response to an `initialize`.
+    fn opened(&mut self, id: ExchangeId, own: bool, message: &Message) {
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        let session = exchange.opened.take();
+        for open in std::mem::take(&mut exchange.unanswered) {
+            self.open.remove(&open);
+        }
+        // The exchange has done its work; what its stream may still bring is the server's.
+        exchange.role = Role::Call;
+        let agreed = Agreed::read(message);
+        if own {
+            return self.reopened(session, agreed);
+        }
+        self.out.push(Command::Deliver(message.line()));
+        match agreed {
+            Some(agreed) => {
+                self.context = Context { session, version: agreed.version };
+                self.phase = Phase::Opened;
+                tracing::info!(epoch = self.epoch, version = ?self.context.version, "session opened");
+            }
+            None => self.phase = Phase::Idle,
+        }
+        self.flush();
+    }
+
+    fn elapsed(&mut self, timer: Timer) {
+        match (timer, self.phase) {
+            (Timer::Confirm(epoch), Phase::Confirming) if epoch == self.epoch => self.listen(),
+            (Timer::Stream(epoch), Phase::Listening(_)) if epoch == self.epoch => self.ready(),
+            (Timer::Reopen(epoch), Phase::Lost) if epoch == self.epoch && !self.closing => {
+                self.reopen();
+            }
+            _ => {}
+        }
+    }
+
+    /// Opens the GET stream; calls are held until its head is there.
+    fn listen(&mut self) {
+        let id = self.name();
+        let context = self.context.clone();
+        let exchange = Exchange::new(Role::Listen, self.epoch, context.clone(), None);
+        self.exchanges.insert(id, exchange);
+        self.stream = Some(id);
+        self.phase = Phase::Listening(id);
+        self.out.push(Command::Listen {
+            exchange: id,
+            context,
+            resume: None,
+            after: Duration::ZERO,
+        });
+        self.out.push(Command::After(HOLD_FOR_STREAM, Timer::Stream(self.epoch)));
+    }
+
+    fn ready(&mut self) {
+        self.phase = Phase::Ready;
+        self.reopen_failures = 0;
+        self.flush();
+    }
+
+    /// Sends what was held.
+    fn flush(&mut self) {
+        for (message, replayed) in std::mem::take(&mut self.held) {
+            self.post(message, replayed);
+        }
+    }
+
+    /// Ends the session with the server, and with it the GET stream.
+    fn leave(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            self.exchanges.remove(&stream);
+            self.out.push(Command::Cancel(stream));
+        }
+        let context = std::mem::take(&mut self.context);
+        if context.session.is_some() {
+            self.out.push(Command::End(context));
+        }
+        self.epoch += 1;
+        self.offered = Offered::Unknown;
+    }
+
+    fn finish_if_done(&mut self) {
+        if !self.closing || self.phase == Phase::Finished || !self.held.is_empty() {
+            return;
+        }
+        let busy = |it: &Exchange| match it.role {
+            Role::Listen => false,
+            Role::Call => !it.cancelled && !it.unanswered.is_empty(),
+            Role::Open { .. } | Role::Confirm | Role::Notice => true,
+        };
+        if self.exchanges.values().any(busy) {
+            return;
+        }
+        self.leave();
+        self.phase = Phase::Finished;
+        self.out.push(Command::Finished);
+    }
+
+    /// Answers what is still open, since there is no more time.
+    fn expire(&mut self) {
+        let failure = Failure::new(Stage::Send, "the bridge was shut down before the answer came");
+        for id in std::mem::take(&mut self.open).into_keys() {
+            self.out.push(Command::Deliver(fault::answer(&id, &failure)));
+        }
+        self.held.clear();
+        for id in std::mem::take(&mut self.exchanges).into_keys() {
+            self.out.push(Command::Cancel(id));
+        }
+        self.stream = None;
+        self.closing = true;
+    }
+}

@@ -1,0 +1,300 @@
+//! How exchanges end, and what that means for the requests they carried.
+//!
+//! Here stands promise 4: what is proven unprocessed may be sent again, what may have run is
+//! answered "outcome unknown", and a stream is only ever continued by GET.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::{
+    Command, End, ExchangeId, Offered, Phase, Position, Session, Timer,
+    exchange::{Exchange, Role, backoff},
+    fault, handshake,
+};
+use crate::{
+    failure::{Failure, Stage},
+    mcp::{
+        message::{Envelope, Message},
+        refusal::Refusal,
+    },
+};
+
+/// Reconnections of one stream that may fail in a row: about half a minute with the pauses.
+const MAX_FAILURES: u32 = 5;
+/// The pause before a reconnection when the server names none.
+const RECONNECT: Duration = Duration::from_secs(1);
+/// What a reconnection counts for at least, so that a server that asks for none can't have us
+/// come back for ever.
+const MIN_QUIET: Duration = Duration::from_millis(100);
+
+impl Session {
+    pub(super) fn ended(&mut self, id: ExchangeId, end: End, position: Position) {
+        let Some(mut exchange) = self.exchanges.remove(&id) else { return };
+        exchange.advance(position);
+        match exchange.role {
+            Role::Open { own } => self.opening_ended(own, exchange, end),
+            Role::Confirm => {
+                if let End::Broken(failure) = &end {
+                    tracing::warn!(%failure, "the session could not be confirmed");
+                }
+                if self.phase == Phase::Confirming && exchange.epoch == self.epoch {
+                    self.listen();
+                }
+            }
+            Role::Call => self.call_ended(id, exchange, end),
+            Role::Notice => self.notice_ended(exchange, end),
+            Role::Listen => self.stream_ended(id, exchange, end),
+        }
+    }
+
+    fn opening_ended(&mut self, own: bool, exchange: Exchange, end: End) {
+        let failure = match end {
+            End::Refused(refusal) => match refusal.message() {
+                Some(message) if !own && answers(&message, &exchange) => {
+                    self.deliver_all(&exchange, &message);
+                    self.phase = Phase::Idle;
+                    return self.flush();
+                }
+                _ => refusal.explain(&self.upstream),
+            },
+            End::Broken(failure) => failure,
+            End::Complete { .. } => self.unanswered_failure(),
+            End::Idle(limit) => idle_failure(&self.upstream, limit),
+        };
+        if own {
+            return self.reopening_failed(&failure);
+        }
+        self.phase = Phase::Idle;
+        self.fail(&exchange, &failure);
+        self.flush();
+    }
+
+    fn call_ended(&mut self, id: ExchangeId, exchange: Exchange, end: End) {
+        if exchange.unanswered.is_empty() {
+            return;
+        }
+        if exchange.cancelled {
+            // Nobody waits for it any more (basic/utilities/cancellation).
+            for id in &exchange.unanswered {
+                self.open.remove(id);
+            }
+            return;
+        }
+        match end {
+            End::Complete { accepted: false } if exchange.position.last_id.is_some() => {
+                self.resume(id, exchange, None);
+            }
+            End::Complete { .. } => {
+                let failure = self.unanswered_failure();
+                self.fail(&exchange, &failure);
+            }
+            End::Broken(failure) => self.call_broke(id, exchange, failure),
+            End::Refused(refusal) => self.call_refused(exchange, &refusal),
+            End::Idle(limit) => self.call_idle(&exchange, limit),
+        }
+    }
+
+    fn call_broke(&mut self, id: ExchangeId, exchange: Exchange, failure: Failure) {
+        if exchange.position.last_id.is_some() {
+            return self.resume(id, exchange, Some(failure));
+        }
+        if failure.never_sent() || failure.stage() == Stage::Protocol {
+            return self.fail(&exchange, &failure);
+        }
+        let failure = outcome_unknown(&failure);
+        self.fail(&exchange, &failure);
+    }
+
+    fn call_refused(&mut self, exchange: Exchange, refusal: &Refusal) {
+        let session_sent = exchange.context.session.is_some();
+        let lost = self.handshake.is_some() && refusal.session_lost(session_sent);
+        if exchange.position.last_id.is_some() {
+            // It was the continuation that was refused; the call itself had begun to run.
+            let failure = outcome_unknown(&refusal.explain(&self.upstream));
+            self.fail(&exchange, &failure);
+            if lost {
+                self.session_lost(exchange.epoch);
+            }
+            return;
+        }
+        if lost && !exchange.replayed {
+            return self.replace_session(exchange);
+        }
+        match refusal.message() {
+            Some(message) if answers(&message, &exchange) => self.deliver_all(&exchange, &message),
+            _ => {
+                let failure = refusal.explain(&self.upstream);
+                self.fail(&exchange, &failure);
+            }
+        }
+    }
+
+    /// The call is given up here and, so that the server stops too, cancelled there.
+    fn call_idle(&mut self, exchange: &Exchange, limit: Duration) {
+        for id in &exchange.unanswered {
+            let cancel = handshake::cancel(id, "no byte came within the idle limit");
+            if let Ok(message) = Message::parse(cancel) {
+                self.post(message, true);
+            }
+        }
+        let failure = idle_failure(&self.upstream, limit);
+        self.fail(exchange, &failure);
+    }
+
+    /// Continues a stream by GET after a pause, or gives its calls up.
+    fn resume(&mut self, id: ExchangeId, mut exchange: Exchange, failure: Option<Failure>) {
+        let asked = exchange.position.retry.unwrap_or(RECONNECT);
+        let after = match &failure {
+            None => asked,
+            Some(_) => {
+                exchange.failures += 1;
+                asked.max(backoff(exchange.failures - 1))
+            }
+        };
+        exchange.quiet += after.max(MIN_QUIET);
+        if exchange.quiet > self.limits.idle {
+            return self.call_idle(&exchange, self.limits.idle);
+        }
+        if exchange.failures > MAX_FAILURES || exchange.epoch != self.epoch {
+            let cause = failure.unwrap_or_else(|| self.unanswered_failure());
+            return self.fail(&exchange, &outcome_unknown(&cause));
+        }
+        self.out.push(Command::Listen {
+            exchange: id,
+            context: exchange.context.clone(),
+            resume: exchange.position.last_id.clone(),
+            after,
+        });
+        self.exchanges.insert(id, exchange);
+    }
+
+    fn notice_ended(&mut self, exchange: Exchange, end: End) {
+        let problem = match end {
+            End::Complete { .. } => return,
+            End::Refused(refusal) => {
+                let lost = self.handshake.is_some()
+                    && refusal.session_lost(exchange.context.session.is_some());
+                if lost && !exchange.replayed {
+                    // What belongs to the old session's requests has no meaning in a new one.
+                    if belongs_to_session(exchange.message.as_ref()) {
+                        return self.session_lost(exchange.epoch);
+                    }
+                    return self.replace_session(exchange);
+                }
+                refusal.explain(&self.upstream)
+            }
+            End::Broken(failure) => failure,
+            End::Idle(limit) => idle_failure(&self.upstream, limit),
+        };
+        tracing::warn!(failure = %problem, "a notification or response did not reach the server");
+    }
+
+    fn stream_ended(&mut self, id: ExchangeId, mut exchange: Exchange, end: End) {
+        if self.stream != Some(id) || exchange.epoch != self.epoch {
+            return;
+        }
+        let was_offered = self.offered == Offered::Yes;
+        let mut pause = exchange.position.retry.unwrap_or(RECONNECT);
+        match end {
+            End::Refused(refusal) => {
+                tracing::debug!(status = refusal.status.as_u16(), "the event stream was refused");
+                // A 404 to the first GET of a fresh session is a server without that route.
+                if was_offered && refusal.session_lost(exchange.context.session.is_some()) {
+                    return self.session_lost(exchange.epoch);
+                }
+                if !worth_asking_again(refusal.status) {
+                    self.offered = Offered::No;
+                    self.stream = None;
+                }
+                exchange.failures += 1;
+                pause = pause.max(10 * backoff(exchange.failures - 1));
+            }
+            End::Complete { .. } | End::Broken(_) | End::Idle(_) => {
+                if let End::Broken(failure) = &end {
+                    tracing::debug!(%failure, "the event stream broke");
+                }
+                pause = pause.max(backoff(exchange.failures));
+                exchange.failures += 1;
+            }
+        }
+        if self.stream.is_some() && !self.closing {
+            let context = exchange.context.clone();
+            let resume = exchange.position.last_id.clone();
+            self.exchanges.insert(id, exchange);
+            self.out.push(Command::Listen { exchange: id, context, resume, after: pause });
+        }
+        if self.phase == Phase::Listening(id) {
+            self.ready();
+        }
+    }
+
+    /// Answers the open requests of an exchange with a failure.
+    pub(super) fn fail(&mut self, exchange: &Exchange, failure: &Failure) {
+        for id in &exchange.unanswered {
+            if self.open.remove(id).is_some() {
+                self.out.push(Command::Deliver(fault::answer(id, failure)));
+            }
+        }
+    }
+
+    /// Delivers the server's own answer to all of an exchange's requests.
+    fn deliver_all(&mut self, exchange: &Exchange, message: &Message) {
+        for envelope in message.envelopes() {
+            if let Envelope::Response { id: Some(id), .. } = envelope {
+                self.open.remove(id);
+            }
+        }
+        self.out.push(Command::Deliver(message.line()));
+        self.fail(exchange, &self.unanswered_failure());
+    }
+
+    pub(super) fn unanswered_failure(&self) -> Failure {
+        let what = format!("{} ended its response without answering the request", self.upstream);
+        Failure::new(Stage::Protocol, what).hint("it may have run: check before you call it again")
+    }
+
+    pub(super) fn retry_later(&mut self) {
+        let pause = backoff(self.reopen_failures);
+        self.out.push(Command::After(pause, Timer::Reopen(self.epoch)));
+    }
+}
+
+/// Whether a message answers at least one open request of the exchange.
+fn answers(message: &Message, exchange: &Exchange) -> bool {
+    message.envelopes().iter().any(|envelope| match envelope {
+        Envelope::Response { id: Some(id), .. } => exchange.unanswered.contains(id),
+        _ => false,
+    })
+}
+
+fn belongs_to_session(message: Option<&Message>) -> bool {
+    message.is_none_or(|message| {
+        message.envelopes().iter().any(|envelope| match envelope {
+            Envelope::Notification { method } => {
+                matches!(&**method, "notifications/cancelled" | "notifications/progress")
+            }
+            Envelope::Response { .. } | Envelope::Request { .. } => true,
+        })
+    })
+}
+
+/// Refusals of the GET stream that time or a rotated credential can mend.
+fn worth_asking_again(status: StatusCode) -> bool {
+    status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
+        || matches!(
+            status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+        )
+}
+
+fn outcome_unknown(cause: &Failure) -> Failure {
+    Failure::new(Stage::Send, format!("outcome unknown: {}", cause.what()))
+        .hint("the request may have run: check before you call it again")
+}
+
+fn idle_failure(upstream: &str, limit: Duration) -> Failure {
+    let limit = humantime::format_duration(limit);
+    let what = format!("{upstream} sent no byte for {limit}, the request was cancelled");
+    Failure::new(Stage::Response, what).hint("raise --idle-timeout if the call takes this long")
+}
