@@ -52,16 +52,18 @@ pub struct Settings {
     pub drain: Duration,
 }
 
-/// Runs the bridge until its client is gone.
+/// Runs the bridge between `input` and `output`, and the upstream behind `service`, until its
+/// client is gone.
 ///
 /// `stop` resolves when the process is to end before the end of input.
 pub async fn run(
     settings: Settings,
     service: HttpService,
+    (input, output): (Input, Output),
     stop: impl Future<Output: std::fmt::Debug>,
 ) {
-    let mut lines = Lines::new(Input::stdin(), settings.max_message);
-    let stdout = Stdout::new(Output::stdout());
+    let mut lines = Lines::new(input, settings.max_message);
+    let stdout = Stdout::new(output);
     let limits = Limits { in_flight: settings.max_in_flight, idle: settings.idle_timeout };
     let session = Session::new(settings.upstream.clone(), limits);
     let (drain, max_message) = (settings.drain, settings.max_message);

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     path::PathBuf,
 };
 
@@ -23,7 +23,7 @@ pub struct Input(Source);
 
 #[derive(Debug)]
 enum Source {
-    Ready { fd: AsyncFd<io::Stdin>, kind: FileType, chunk: Vec<u8> },
+    Ready { fd: AsyncFd<OwnedFd>, kind: FileType, chunk: Vec<u8> },
     Blocking(tokio::io::Stdin),
 }
 
@@ -33,12 +33,18 @@ impl Input {
     /// Must be called within the runtime.
     #[must_use]
     pub fn stdin() -> Self {
-        let kind = kind_of(&io::stdin());
-        // A regular file has no readiness: registering it fails.
-        match watched(io::stdin(), Interest::READABLE) {
-            Ok(fd) => Self(Source::Ready { fd, kind, chunk: Vec::with_capacity(CHUNK) }),
-            Err(_) => Self(Source::Blocking(tokio::io::stdin())),
-        }
+        let ready = duplicate(&io::stdin()).and_then(Self::of);
+        ready.unwrap_or_else(|_| Self(Source::Blocking(tokio::io::stdin())))
+    }
+
+    /// The reading end of a pipe or socket. Must be called within the runtime.
+    ///
+    /// # Errors
+    /// When it has no readiness, as a regular file.
+    pub fn of(fd: OwnedFd) -> io::Result<Self> {
+        let kind = kind_of(&fd);
+        let fd = watched(fd, Interest::READABLE)?;
+        Ok(Self(Source::Ready { fd, kind, chunk: Vec::with_capacity(CHUNK) }))
     }
 
     /// Appends what is there to `buffer`, at most 64 KiB at a time; 0 at the end.
@@ -60,11 +66,7 @@ impl Input {
     }
 }
 
-async fn read_ready(
-    fd: &AsyncFd<io::Stdin>,
-    kind: FileType,
-    chunk: &mut Vec<u8>,
-) -> io::Result<()> {
+async fn read_ready(fd: &AsyncFd<OwnedFd>, kind: FileType, chunk: &mut Vec<u8>) -> io::Result<()> {
     loop {
         let mut guard = fd.readable().await?;
         // Readiness may be stale, and the descriptor is a blocking one.
@@ -128,6 +130,14 @@ impl Output {
     #[must_use]
     pub fn stderr() -> Self {
         Self { sink: Sink::new(&io::stderr(), 2) }
+    }
+
+    /// The writing end of a socket. Must be called within the runtime.
+    ///
+    /// # Errors
+    /// When it can't be watched.
+    pub fn socket(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self { sink: Sink::Socket(writable(fd)?) })
     }
 
     /// Writes as much of `parts` as there is room for.
@@ -215,8 +225,8 @@ fn writable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 #[expect(
     deprecated,
     reason = "its unsafe successor asks that the descriptor stay open and the same while it is \
-              watched; both types that come here own theirs"
+              watched; it is owned"
 )]
-fn watched<T: AsRawFd>(fd: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, interest)
 }
