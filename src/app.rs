@@ -1,1 +1,99 @@
-//! (being written)
+//! The composition root: configuration in, services joined, front end run, everything drained.
+//! The only place that knows all stages.
+
+use std::{io::IoSlice, io::IsTerminal as _, process::ExitCode, sync::Arc};
+
+use tokio::sync::watch;
+
+use crate::{
+    bridge,
+    cli::{Cli, Command},
+    config::{self, Config},
+    credentials, demo,
+    failure::{Failure, Stage},
+    log,
+    service::HttpService,
+    shutdown::{self, Parent},
+    stdio::{Input, Output},
+    tls::{self, Tls},
+    upstream,
+};
+
+/// Failed while running.
+const FAILED: u8 = 1;
+/// EX_CONFIG of sysexits(3).
+const CONFIGURATION: u8 = 78;
+
+/// Runs what the command line asks for and returns the process's exit code.
+///
+/// Must be called within a runtime on one thread.
+pub async fn run(cli: &Cli, parent: Parent) -> ExitCode {
+    log::start(config::log(cli));
+    let result = match &cli.command {
+        Some(Command::Demo(demo)) => demo::run(demo.stdio, parent).await,
+        None => run_bridge(cli, parent).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.stage() == Stage::Configuration => ExitCode::from(CONFIGURATION),
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+async fn run_bridge(cli: &Cli, parent: Parent) -> Result<(), Failure> {
+    let stop = shutdown::requested(parent).map_err(|error| signals(&error))?;
+    match prepare(cli).await {
+        Ok((settings, service)) => {
+            bridge::run(settings, service, (Input::stdin(), Output::stdout()), stop).await;
+            Ok(())
+        }
+        Err(failure) => {
+            report(&failure);
+            // A person reads the report; a client shows the answers to its requests.
+            if !std::io::stdin().is_terminal() {
+                bridge::refuse(&failure, stop).await;
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Everything between the front end and the wire.
+async fn prepare(cli: &Cli) -> Result<(bridge::Settings, HttpService), Failure> {
+    let config = config::load(cli)?;
+    let tls = tls::load(&config.tls).await?;
+    let hangups = shutdown::hangups().map_err(|error| signals(&error))?;
+    let (current, reloading) = tls::reload::start(config.tls.clone(), tls, hangups);
+    tokio::spawn(reloading);
+    let service = join(&config, current);
+    Ok((config.bridge, service))
+}
+
+/// The client stack, outermost last: what a request passes on its way out.
+fn join(config: &Config, tls: watch::Receiver<Arc<Tls>>) -> HttpService {
+    let client = upstream::client(&config.upstream, tls);
+    // Session affinity belongs to the connection, below what is signed or retried.
+    let client = upstream::cookies::keep_cookies(client);
+    // Each hop of a redirect is a request of its own, with credentials of its own.
+    let client = credentials::layer::carry(credentials::stack(&config.credentials), client);
+    upstream::redirect::follow_same_origin(&config.upstream.url, client)
+}
+
+fn signals(error: &std::io::Error) -> Failure {
+    Failure::new(Stage::Configuration, format!("the signal handlers can't be set: {error}"))
+}
+
+/// Writes a failure to standard error, as people read it.
+fn report(failure: &Failure) {
+    let mut text = format!("countersign: error: {}\n", failure.what());
+    if let Some(hint) = failure.next_step() {
+        text.push_str("countersign: hint: ");
+        text.push_str(hint);
+        text.push('\n');
+    }
+    // Nobody is left to be told if this fails.
+    let _ = Output::stderr().try_write(&[IoSlice::new(text.as_bytes())]);
+}

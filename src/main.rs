@@ -1,3 +1,30 @@
 //! The program: parse, run, report, exit code.
 
-fn main() {}
+use std::{process::ExitCode, time::Duration};
+
+use clap::Parser as _;
+use countersign::{app, cli::Cli, shutdown::Parent};
+
+/// Name lookups and files on standard input are all that leave the one thread; what they leave
+/// behind ends soon after.
+const POOL_KEEP_ALIVE: Duration = Duration::from_millis(500);
+const POOL_THREADS: usize = 4;
+
+fn main() -> ExitCode {
+    let parent = Parent::now();
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(POOL_THREADS)
+        .thread_keep_alive(POOL_KEEP_ALIVE)
+        .build();
+    match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(app::run(&cli, parent));
+            // A blocked read of a file must not hold up the exit.
+            runtime.shutdown_background();
+            code
+        }
+        Err(_) => ExitCode::FAILURE,
+    }
+}
