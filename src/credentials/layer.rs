@@ -1,0 +1,306 @@
+//! The layer that carries the credentials: requests go in bare and leave with all of them.
+//!
+//! The caller's values of headers that are ours never survive. When a credential can't be had,
+//! the request fails and nothing is sent. A 401 proves that the request was not processed: when a
+//! credential could be renewed it is sent once more, and then never again. Of no other answer is
+//! anything concluded.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use tower::{Service, ServiceExt, service_fn};
+
+use super::{Credential, Generation};
+use crate::{
+    failure::Failure,
+    service::{Carried, HttpService, Request, Response},
+};
+
+/// `inner` with the credentials of `stack` on every request.
+///
+/// Responses that are not 2xx come back with [`Carried`] in their extensions.
+#[must_use]
+pub fn carry(stack: Vec<Arc<dyn Credential>>, inner: HttpService) -> HttpService {
+    let stack = Arc::new(Stack::new(stack));
+    HttpService::new(service_fn(move |request| {
+        let (stack, inner) = (Arc::clone(&stack), inner.clone());
+        async move { stack.carry(request, inner).await }
+    }))
+}
+
+struct Stack {
+    credentials: Vec<Arc<dyn Credential>>,
+    /// What is removed from requests as they come in.
+    owned: Vec<HeaderName>,
+    /// Whether a second try is thinkable at all.
+    renewable: bool,
+}
+
+/// One sending of a request, and what it was sent with.
+struct Attempt {
+    response: Response,
+    generations: Vec<Generation>,
+    carried: Vec<HeaderValue>,
+}
+
+impl Stack {
+    fn new(credentials: Vec<Arc<dyn Credential>>) -> Self {
+        // Who calls upstream is decided here, also where nothing is configured to say it.
+        let mut owned = vec![header::AUTHORIZATION, header::PROXY_AUTHORIZATION];
+        for name in credentials.iter().flat_map(|credential| credential.owns()) {
+            if !owned.contains(name) {
+                owned.push(name.clone());
+            }
+        }
+        let renewable = credentials.iter().any(|credential| credential.renewable());
+        Self { credentials, owned, renewable }
+    }
+
+    async fn carry(
+        &self,
+        mut request: Request,
+        mut inner: HttpService,
+    ) -> Result<Response, Failure> {
+        for name in &self.owned {
+            request.headers_mut().remove(name);
+        }
+        // The map of headers is the one thing in a request that is dear to clone.
+        let spare = self.renewable.then(|| request.clone());
+        let mut attempt = self.send(request, &mut inner).await?;
+        if attempt.response.status() == StatusCode::UNAUTHORIZED
+            && let Some(request) = spare
+        {
+            let (parts, body) = attempt.response.into_parts();
+            if self.refused(&attempt.generations, &parts).await {
+                tracing::debug!("401, and a credential was renewed: sending once more");
+                drop(body);
+                attempt = self.send(request, &mut inner).await?;
+            } else {
+                attempt.response = Response::from_parts(parts, body);
+            }
+        }
+        let Attempt { mut response, carried, .. } = attempt;
+        if !response.status().is_success() {
+            response.extensions_mut().insert(Carried(carried.into()));
+        }
+        Ok(response)
+    }
+
+    async fn send(
+        &self,
+        mut request: Request,
+        inner: &mut HttpService,
+    ) -> Result<Attempt, Failure> {
+        let mut generations = Vec::with_capacity(self.credentials.len());
+        for credential in &self.credentials {
+            generations.push(credential.apply(&mut request).await?);
+        }
+        let sensitive = request.headers().values().filter(|value| value.is_sensitive());
+        let carried = sensitive.cloned().collect();
+        let response = inner.ready().await?.call(request).await?;
+        Ok(Attempt { response, generations, carried })
+    }
+
+    /// Tells every credential, since any of them can be the one; whether one was renewed.
+    async fn refused(&self, generations: &[Generation], response: &http::response::Parts) -> bool {
+        let mut again = false;
+        for (credential, generation) in self.credentials.iter().zip(generations) {
+            again |= credential.refused(*generation, response).await;
+        }
+        again
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use std::{fs, sync::Mutex};
+
+    use bytes::Bytes;
+    use futures_util::future::join_all;
+    use http_body_util::{BodyExt, Empty};
+
+    use super::*;
+    use crate::{
+        credentials::{Settings, authorization, headers, stack, tests::held},
+        failure::Stage,
+        secret::{Held, Reference},
+    };
+
+    /// What an upstream was sent; it accepts one `Authorization` and refuses all others.
+    #[derive(Clone, Default)]
+    struct Upstream(Arc<Mutex<Vec<http::HeaderMap>>>);
+
+    impl Upstream {
+        fn accepting(&self, token: &'static str) -> HttpService {
+            self.answering(move |headers| {
+                let sent = headers.get(header::AUTHORIZATION);
+                if sent.is_some_and(|sent| sent == token) { 200 } else { 401 }
+            })
+        }
+
+        fn answering(
+            &self,
+            status: impl Fn(&http::HeaderMap) -> u16 + Clone + Send + Sync + 'static,
+        ) -> HttpService {
+            let sent = Arc::clone(&self.0);
+            HttpService::new(service_fn(move |request: Request| {
+                let status = status(request.headers());
+                sent.lock().unwrap().push(request.headers().clone());
+                async move {
+                    tokio::task::yield_now().await;
+                    let body = Empty::<Bytes>::new().map_err(|never| match never {});
+                    Ok(http::Response::builder().status(status).body(body.boxed_unsync()).unwrap())
+                }
+            }))
+        }
+
+        fn sent(&self) -> Vec<http::HeaderMap> {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
+    fn bearer(token: Held) -> Vec<Arc<dyn Credential>> {
+        let authorization = Some(authorization::Settings::Bearer(token));
+        stack(&Settings { authorization, ..Settings::default() })
+    }
+
+    async fn call(service: &HttpService, headers: &[(&str, &str)]) -> Result<Response, Failure> {
+        let mut request = http::Request::builder().method("POST").uri("https://upstream/mcp");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        service.clone().oneshot(request.body(Bytes::from_static(b"{}")).unwrap()).await
+    }
+
+    fn carried(response: &Response) -> Option<Vec<HeaderValue>> {
+        response.extensions().get::<Carried>().map(|carried| carried.0.to_vec())
+    }
+
+    #[tokio::test]
+    async fn nothing_of_the_callers_own_identity_survives() {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = Upstream::default();
+        let theirs = [
+            ("authorization", "Bearer theirs"),
+            ("authorization", "Basic theirs"),
+            ("proxy-authorization", "Basic theirs"),
+            ("x-tenant", "theirs"),
+            ("x-api-key", "theirs"),
+            ("accept", "application/json"),
+        ];
+        let key = held(&folder.path().join("key"), "key");
+        let settings = Settings {
+            headers: vec![
+                headers::Header::new("X-Tenant", "a").unwrap(),
+                headers::Header::new("X-Tenant", "b").unwrap(),
+            ],
+            authorization: Some(authorization::Settings::Bearer(key.clone())),
+            api_keys: vec![headers::ApiKey::new(headers::ApiKey::DEFAULT_NAME, key).unwrap()],
+        };
+        let inner = upstream.answering(|_| 202);
+        call(&carry(stack(&settings), inner.clone()), &theirs).await.unwrap();
+        call(&carry(Vec::new(), inner), &theirs[..3]).await.unwrap();
+
+        let sent = upstream.sent();
+        let values = |name| sent[0].get_all(name).iter().collect::<Vec<_>>();
+        assert_eq!(values("authorization"), ["Bearer key"]);
+        assert_eq!(values("x-tenant"), ["a", "b"]);
+        assert_eq!(values("x-api-key"), ["key"]);
+        assert_eq!(values("accept"), ["application/json"]);
+        assert_eq!(sent[0].len(), 5);
+        assert!(sent[0].iter().all(|(name, value)| value.is_sensitive() || name == "accept"));
+        assert!(sent[1].is_empty(), "not even where none of ours takes their place");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_without_its_credential() {
+        let upstream = Upstream::default();
+        let argv = vec!["/no/such/program".to_owned()];
+        let token = Held::open(Reference::Command { argv, ttl: None }).unwrap();
+        let service = carry(bearer(token), upstream.answering(|_| 200));
+        let failure = call(&service, &[]).await.unwrap_err();
+        assert_eq!(failure.stage(), Stage::Credential);
+        assert!(failure.what().contains("command:/no/such/program"), "{failure}");
+        assert!(failure.next_step().unwrap().contains("full path"));
+        assert!(upstream.sent().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_refused_file_that_has_changed_is_sent_once_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let upstream = Upstream::default();
+        let service = carry(bearer(held(&path, "old")), upstream.accepting("Bearer new"));
+        fs::write(&path, "new").unwrap();
+        let response = call(&service, &[("x-trace", "1")]).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(carried(&response).is_none(), "a 2xx carries nothing");
+        let sent = upstream.sent();
+        assert_eq!(sent.len(), 2);
+        assert_eq!(sent[0][header::AUTHORIZATION], "Bearer old");
+        assert_eq!(sent[1].get_all(header::AUTHORIZATION).iter().count(), 1);
+        assert_eq!(sent[1]["x-trace"], "1");
+    }
+
+    #[tokio::test]
+    async fn a_second_refusal_is_final_and_says_what_was_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let upstream = Upstream::default();
+        let service = carry(bearer(held(&path, "old")), upstream.accepting("Bearer third"));
+        fs::write(&path, "new").unwrap();
+        let response = call(&service, &[]).await.unwrap();
+        assert_eq!(response.status(), 401);
+        assert_eq!(carried(&response).unwrap(), ["Bearer new"]);
+        assert_eq!(upstream.sent().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn only_a_401_with_something_new_to_say_is_answered_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        for (status, changed) in [(401, false), (403, true), (500, true), (307, true)] {
+            let upstream = Upstream::default();
+            let service = carry(bearer(held(&path, "old")), upstream.answering(move |_| status));
+            if changed {
+                fs::write(&path, "new").unwrap();
+            }
+            let response = call(&service, &[]).await.unwrap();
+            assert_eq!(response.status(), status);
+            assert_eq!(carried(&response).unwrap(), ["Bearer old"]);
+            assert_eq!(upstream.sent().len(), 1, "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broken_second_reading_keeps_the_last_good_value_and_the_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let upstream = Upstream::default();
+        let service = carry(bearer(held(&path, "old")), upstream.accepting("Bearer new"));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(call(&service, &[]).await.unwrap().status(), 401);
+        assert_eq!(call(&service, &[]).await.unwrap().status(), 401);
+        assert!(upstream.sent().iter().all(|sent| sent[header::AUTHORIZATION] == "Bearer old"));
+        fs::write(&path, "new").unwrap();
+        assert_eq!(call(&service, &[]).await.unwrap().status(), 200);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn twenty_refused_at_once_cause_one_new_reading() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = folder.path().join("runs");
+        let script = format!("echo >>'{0}'; wc -l <'{0}' | tr -d ' '", runs.display());
+        let argv = ["sh", "-c", &script].map(str::to_owned).to_vec();
+        let token = Held::open(Reference::Command { argv, ttl: None }).unwrap();
+        let upstream = Upstream::default();
+        let service = carry(bearer(token), upstream.accepting("Bearer 2"));
+        let answers = join_all((0..20).map(|_| call(&service, &[]))).await;
+        assert!(answers.iter().all(|answer| answer.as_ref().unwrap().status() == 200));
+        assert_eq!(fs::read_to_string(&runs).unwrap().lines().count(), 2);
+        assert_eq!(upstream.sent().len(), 40);
+    }
+}

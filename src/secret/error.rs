@@ -1,0 +1,159 @@
+//! Why a secret could not be had, in words for the person who has to mend it.
+//!
+//! Names variables, files and programs; never a value, nor what was found in its place.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use super::cached::Interrupted;
+
+/// Why a secret could not be had. Cheap to clone: one failed read answers all who waited for it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// A value, or something unknown, where a reference was expected.
+    #[error("expected a reference to a secret, found something else")]
+    Literal,
+    /// `env:` and something that is not a variable's name.
+    #[error("expected env:NAME, found something after env: that is not a variable's name")]
+    BadName,
+    /// A reference that names nothing.
+    #[error("expected {form}, found nothing after the colon")]
+    Incomplete {
+        /// What was expected.
+        form: &'static str,
+    },
+    /// A command with quotes in it.
+    #[error(
+        "found quotes in a command: reference, which is split at blanks and run without a shell"
+    )]
+    Quotes,
+    /// The variable does not exist.
+    #[error("the variable {name} is not set")]
+    Unset {
+        /// Its name.
+        name: String,
+    },
+    /// The file could not be read.
+    #[error("the file {} could not be read: {source}", path.display())]
+    File {
+        /// Its path, as configured.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// The file is no longer one that can be read twice.
+    #[error("the file {} was replaced by something that is not a file", path.display())]
+    NotAFile {
+        /// Its path, as configured.
+        path: PathBuf,
+    },
+    /// There is nothing in it.
+    #[error("the secret {reference} is empty")]
+    Empty {
+        /// Where it is.
+        reference: String,
+    },
+    /// It begins or ends with white space.
+    #[error("the secret {reference} has white space at its beginning or end")]
+    Blank {
+        /// Where it is.
+        reference: String,
+    },
+    /// It begins with the mark some editors write.
+    #[error("the secret {reference} begins with a byte order mark")]
+    ByteOrderMark {
+        /// Where it is.
+        reference: String,
+    },
+    /// It is longer than any secret.
+    #[error("the secret {reference} is longer than {maximum} bytes")]
+    TooLong {
+        /// Where it is.
+        reference: String,
+        /// The limit, in bytes.
+        maximum: usize,
+    },
+    /// The program could not be started, or its output not be read.
+    #[error("the program of {reference} could not be run: {source}")]
+    Program {
+        /// Which one.
+        reference: String,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// The program said that it failed.
+    #[error("the program of {reference} failed with {status}")]
+    Exit {
+        /// Which one.
+        reference: String,
+        /// Its exit status or signal.
+        status: std::process::ExitStatus,
+    },
+    /// The program did not finish in time and was killed.
+    #[error("the program of {reference} was not done after {} s and was killed", after.as_secs())]
+    Deadline {
+        /// Which one.
+        reference: String,
+        /// How long it was given.
+        after: Duration,
+    },
+    /// The program's run was given up before its end.
+    #[error("{0}")]
+    Interrupted(#[from] Interrupted),
+}
+
+impl Error {
+    /// The next step, where there is one to name.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Literal => {
+                "secrets are not written on the command line, where every process can read them: \
+                 give env:NAME, file:PATH or command:PROGRAM"
+            }
+            Self::BadName => "write the name without a $, as in env:API_TOKEN",
+            Self::Incomplete { .. } => "give env:NAME, file:PATH or command:PROGRAM",
+            Self::Quotes => {
+                "give the command as a list in the configuration file, one argument an item"
+            }
+            Self::Unset { name } => {
+                return Some(format!(
+                    "clients may start programs without your shell's variables: give {name} in \
+                     the \"env\" of the client's configuration"
+                ));
+            }
+            Self::File { path, source } => return file_hint(path, source),
+            Self::NotAFile { .. } => "put the file back",
+            Self::Empty { .. } => "write the secret there, or remove the flag that refers to it",
+            Self::Blank { .. } => "remove it; one newline at the end of a file is fine",
+            Self::ByteOrderMark { .. } => "save the file as UTF-8 without a byte order mark",
+            Self::TooLong { .. } => "check that it is the right one",
+            Self::Program { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "clients may start programs with a short PATH: give the program's full path"
+            }
+            Self::Program { .. } => "check that the program can be executed",
+            Self::Exit { .. } => "run it by hand, or see with --debug what it wrote",
+            Self::Deadline { .. } => {
+                "it has no terminal to ask on; it, and what it starts, must end or close its output"
+            }
+            Self::Interrupted(_) => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn file_hint(path: &std::path::Path, source: &io::Error) -> Option<String> {
+    let hint = match source.kind() {
+        io::ErrorKind::NotFound if path.starts_with("~") => {
+            "no shell expands ~ here: give the full path"
+        }
+        io::ErrorKind::NotFound if path.is_relative() => {
+            "a relative path begins where the client started countersign: give the full path"
+        }
+        io::ErrorKind::NotFound => "check the path",
+        io::ErrorKind::PermissionDenied => {
+            "the user that countersign runs as must be able to read it"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
