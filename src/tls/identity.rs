@@ -1,0 +1,370 @@
+//! Who we are to the upstream: the client certificate with its chain, and the key to it.
+//!
+//! Files go in, a checked pair comes out: the key fits the first certificate. Whether the
+//! certificate is in date is told and not decided; the upstream decides.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rustls::{
+    SignatureScheme,
+    client::ResolvesClientCert,
+    pki_types::CertificateDer,
+    sign::{CertifiedKey, SigningKey},
+};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::{
+    date::Date,
+    files::{Content, Files, Place},
+    key,
+    pem::{self, Looks},
+};
+use crate::{
+    failure::{Failure, Stage},
+    secret::Held,
+};
+
+/// Where the identity is.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The certificate and its chain, PEM (`--cert`).
+    pub cert: PathBuf,
+    /// The private key, PEM (`--key`); `None`: in the same file.
+    pub key: Option<PathBuf>,
+    /// The passphrase of an encrypted key (`--key-passphrase`).
+    pub passphrase: Option<Held>,
+}
+
+/// What people need to know of the certificate: whose it is, and when it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The subject (`CN=agent, O=Example`), or the first alternative name of a certificate
+    /// without one.
+    pub subject: String,
+    /// The first moment in which it is valid.
+    pub not_before: Date,
+    /// The last moment in which it is valid.
+    pub not_after: Date,
+    /// The file it came from.
+    pub cert: PathBuf,
+}
+
+impl Summary {
+    /// True after its last moment, by this machine's clock.
+    #[must_use]
+    pub fn expired(&self) -> bool {
+        Date::now() > self.not_after
+    }
+
+    /// True before its first moment, by this machine's clock.
+    #[must_use]
+    pub fn not_yet_valid(&self) -> bool {
+        Date::now() < self.not_before
+    }
+
+    fn read(certificate: &X509Certificate<'_>, path: &Path) -> Self {
+        let subject = certificate.subject();
+        let subject = if subject.iter().next().is_some() {
+            subject.to_string()
+        } else {
+            // SPIFFE and its like put the name into a URI and leave the subject empty.
+            let names = certificate.subject_alternative_name().ok().flatten();
+            let first = names.and_then(|names| names.value.general_names.first());
+            first.map_or_else(|| "no name".to_owned(), ToString::to_string)
+        };
+        Self {
+            subject: subject.replace(char::is_control, " "),
+            not_before: Date(certificate.validity().not_before.timestamp()),
+            not_after: Date(certificate.validity().not_after.timestamp()),
+            cert: path.to_owned(),
+        }
+    }
+}
+
+/// `CN=agent, valid until 2026-11-22`, as a part of a sentence.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.expired() {
+            write!(f, "{}, expired on {}", self.subject, self.not_after.with_distance())
+        } else if self.not_yet_valid() {
+            write!(f, "{}, not valid before {}", self.subject, self.not_before.with_distance())
+        } else {
+            write!(f, "{}, valid until {}", self.subject, self.not_after)
+        }
+    }
+}
+
+/// A certificate with the key that fits it.
+pub(super) struct Identity {
+    pub(super) certified: Arc<CertifiedKey>,
+    pub(super) summary: Summary,
+    /// The key file and its mode, if anyone on this machine can read it.
+    exposed: Option<(PathBuf, u32)>,
+}
+
+impl Identity {
+    /// Says what is no error and yet should not stay.
+    pub(super) fn warn(&self) {
+        let (summary, cert) = (&self.summary, self.summary.cert.display());
+        if summary.expired() || summary.not_yet_valid() {
+            tracing::warn!("the client certificate {cert} (--cert) is out of date: {summary}");
+        }
+        if let Some((path, mode)) = &self.exposed {
+            let path = path.display();
+            tracing::warn!(
+                "the private key {path} can be read by everyone on this machine (mode {mode:04o}): \
+                 chmod 600 {path}"
+            );
+        }
+    }
+}
+
+/// Reads the identity and checks that it is one.
+///
+/// # Errors
+/// At the configuration stage, with the path and the flag.
+pub(super) async fn load(settings: &Settings, files: &mut Files) -> Result<Identity, Failure> {
+    let cert_place = Place { path: &settings.cert, flag: "--cert" };
+    let cert_file = files.read(cert_place, "the client certificate")?;
+    let separate = match &settings.key {
+        Some(path) if *path != settings.cert => {
+            let place = Place { path, flag: "--key" };
+            Some((place, files.read(place, "the private key")?))
+        }
+        _ => None,
+    };
+    let (key_place, key_file): (Place<'_>, &Content) = match &separate {
+        Some((place, content)) => (*place, content),
+        None => (cert_place, &cert_file),
+    };
+
+    let chain = chain(&cert_file.bytes, cert_place)?;
+    let summary =
+        parse(&chain[0], cert_place, 1).map(|leaf| Summary::read(&leaf, cert_place.path))?;
+    let key = key::load(&key_file.bytes, key_place, settings.passphrase.as_ref()).await?;
+    let certified = CertifiedKey::new(chain, key);
+    fits(&certified, &summary, cert_place, key_place)?;
+
+    // Others, not the group: a group that may read keys is a way to share one on purpose.
+    let exposed = key_file.mode.filter(|mode| mode & 0o007 != 0);
+    Ok(Identity {
+        certified: Arc::new(certified),
+        summary,
+        exposed: exposed.map(|mode| (key_place.path.to_owned(), mode)),
+    })
+}
+
+/// Every certificate in the file, in its order; at least one.
+fn chain(file: &[u8], place: Place<'_>) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let broken = |error| refused(format!("cannot read the client certificate in {place}: {error}"));
+    let mut chain = Vec::new();
+    for section in pem::sections(file).map_err(broken)? {
+        if section.is_certificate() {
+            let certificate = CertificateDer::from(section.der().map_err(broken)?.to_vec());
+            parse(&certificate, place, chain.len() + 1)?;
+            chain.push(certificate);
+        }
+    }
+    if chain.is_empty() { Err(missing(file, place)) } else { Ok(chain) }
+}
+
+fn parse<'a>(
+    certificate: &'a CertificateDer<'_>,
+    place: Place<'_>,
+    number: usize,
+) -> Result<X509Certificate<'a>, Failure> {
+    match X509Certificate::from_der(certificate) {
+        Ok((_, parsed)) => Ok(parsed),
+        Err(_) => Err(refused(format!("certificate {number} in {place} is broken"))),
+    }
+}
+
+fn missing(file: &[u8], place: Place<'_>) -> Failure {
+    let looks = Looks::at(file);
+    let failure = refused(format!(
+        "expected a certificate in PEM in {place}, found none; this looks like {}",
+        looks.words()
+    ));
+    match looks.conversion(place.path) {
+        Some(command) => failure.hint(format!("to convert it: {command}")),
+        None if looks == Looks::PemKey => {
+            failure.hint("--cert takes the certificate and --key the key: are they swapped")
+        }
+        None => failure.hint("--cert takes a file with -----BEGIN CERTIFICATE-----"),
+    }
+}
+
+/// The key is the one to the first certificate.
+fn fits(
+    certified: &CertifiedKey,
+    summary: &Summary,
+    cert: Place<'_>,
+    key: Place<'_>,
+) -> Result<(), Failure> {
+    if fits_one(&certified.key, &certified.cert[0]) {
+        return Ok(());
+    }
+    let failure = refused(format!(
+        "the private key in {key} does not fit the certificate in {cert} ({})",
+        summary.subject
+    ));
+    let other = certified.cert.iter().position(|other| fits_one(&certified.key, other));
+    Err(match other {
+        Some(index) => failure.hint(format!(
+            "it fits certificate {} in that file: the client's own must come first, then the CAs",
+            index + 1
+        )),
+        None => failure.hint("a pair is made together: give the --key that --cert was made from"),
+    })
+}
+
+fn fits_one(key: &Arc<dyn SigningKey>, certificate: &CertificateDer<'static>) -> bool {
+    CertifiedKey::new(vec![certificate.clone()], Arc::clone(key)).keys_match().is_ok()
+}
+
+fn refused(what: String) -> Failure {
+    Failure::new(Stage::Configuration, what)
+}
+
+/// Answers a server's request for a client certificate, and remembers that there was one: it
+/// makes the difference between "refused ours" and "demands one" when the server then hangs up.
+#[derive(Debug)]
+pub(super) struct Answer {
+    certified: Option<Arc<CertifiedKey>>,
+    asked: AtomicBool,
+}
+
+impl Answer {
+    pub(super) fn new(certified: Option<Arc<CertifiedKey>>) -> Self {
+        Self { certified, asked: AtomicBool::new(false) }
+    }
+
+    /// True once a server has asked for a client certificate.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl ResolvesClientCert for Answer {
+    /// The one identity, whatever issuers the server hints at: it is what we were told to be.
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.certified.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.certified.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rcgen::{PKCS_ECDSA_P256_SHA256, date_time_ymd};
+
+    use super::*;
+    use crate::tls::pki::{Ca, Folder};
+
+    async fn read(settings: &Settings) -> Result<Identity, Failure> {
+        load(settings, &mut Files::default()).await
+    }
+
+    #[tokio::test]
+    async fn certificate_and_key_may_share_a_file_in_any_order() {
+        let (folder, ca) = (Folder::new(), Ca::new("ca"));
+        let leaf = ca.leaf("client");
+        let key = leaf.key.serialize_pem();
+        for content in
+            [format!("{}{}{key}", leaf.pem, ca.pem), format!("{key}{}{}", leaf.pem, ca.pem)]
+        {
+            let cert = folder.write("both.pem", content);
+            let identity = read(&Settings { cert, key: None, passphrase: None }).await.unwrap();
+            assert_eq!(identity.certified.cert, [leaf.der.clone(), ca.der.clone()]);
+            assert_eq!(identity.summary.subject, "CN=client");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_to_another_certificate_is_refused() {
+        let (folder, ca) = (Folder::new(), Ca::new("ca"));
+        let settings = folder.identity(&ca.leaf("client"));
+        folder.write("client.key", ca.leaf("other").key.serialize_pem());
+        let failure = read(&settings).await.err().unwrap();
+        let what = failure.what();
+        assert!(what.contains("client.key (--key) does not fit"), "{what}");
+        assert!(what.contains("client.pem (--cert) (CN=client)"), "{what}");
+    }
+
+    #[tokio::test]
+    async fn a_chain_in_the_wrong_order_is_recognised() {
+        let (folder, ca) = (Folder::new(), Ca::new("ca"));
+        let leaf = ca.leaf("client");
+        let settings = folder.identity(&leaf);
+        folder.write("client.pem", format!("{}{}", ca.pem, leaf.pem));
+        let failure = read(&settings).await.err().unwrap();
+        assert!(failure.next_step().unwrap().starts_with("it fits certificate 2"));
+    }
+
+    #[tokio::test]
+    async fn dates_are_told_and_decide_nothing() {
+        let (folder, ca) = (Folder::new(), Ca::new("ca"));
+        let old = ca.leaf_of(&PKCS_ECDSA_P256_SHA256, "client", |params| {
+            params.not_before = date_time_ymd(2019, 1, 1);
+            params.not_after = date_time_ymd(2020, 2, 3);
+        });
+        let summary = read(&folder.identity(&old)).await.unwrap().summary;
+        assert!(summary.expired() && !summary.not_yet_valid());
+        assert!(summary.to_string().starts_with("CN=client, expired on 2020-02-03, "), "{summary}");
+
+        let young = ca.leaf_of(&PKCS_ECDSA_P256_SHA256, "client", |params| {
+            params.not_before = date_time_ymd(3000, 1, 1);
+        });
+        let summary = read(&folder.identity(&young)).await.unwrap().summary;
+        assert!(!summary.expired() && summary.not_yet_valid());
+        assert!(summary.to_string().contains("not valid before 3000-01-01, in "), "{summary}");
+    }
+
+    #[tokio::test]
+    async fn what_holds_no_certificate_is_said_to_be_what_it_looks_like() {
+        let (folder, ca) = (Folder::new(), Ca::new("ca"));
+        let leaf = ca.leaf("client");
+        let settings = folder.identity(&leaf);
+        for (content, words, hint) in [
+            (leaf.key.serialize_pem().into_bytes(), "looks like a private key", "swapped"),
+            (leaf.der.to_vec(), "looks like a certificate in DER", "openssl x509 -inform DER"),
+            (b"0\x82\x01\x01\x02\x01\x03".to_vec(), "looks like PKCS#12", "openssl pkcs12"),
+        ] {
+            folder.write("client.pem", content);
+            let failure = read(&settings).await.err().unwrap();
+            assert!(failure.what().contains(words), "{failure}");
+            assert!(failure.what().contains("client.pem (--cert)"), "{failure}");
+            assert!(failure.next_step().unwrap().contains(hint), "{failure}");
+        }
+        folder.write("client.pem", &leaf.pem);
+        let alone = Settings { key: None, ..settings };
+        let failure = read(&alone).await.err().unwrap();
+        assert!(failure.what().contains("no private key"), "{failure}");
+        assert!(failure.next_step().unwrap().contains("--key"));
+    }
+
+    #[tokio::test]
+    #[cfg(unix)]
+    async fn a_key_that_everyone_can_read_is_noticed() {
+        use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+        let folder = Folder::new();
+        let settings = folder.identity(&Ca::new("ca").leaf("client"));
+        for (mode, exposed) in [(0o600, false), (0o640, false), (0o644, true)] {
+            let permissions = Permissions::from_mode(mode);
+            std::fs::set_permissions(folder.path("client.key"), permissions).unwrap();
+            let found = read(&settings).await.unwrap().exposed;
+            assert_eq!(found, exposed.then(|| (folder.path("client.key"), mode)));
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Rotation: when the files change, a new generation is published; when they do not fit, not.
+//!
+//! Certificate, key and roots are loaded together and published together, so that no connection
+//! ever has half of a rotation. The files are compared by content: events on files miss the way
+//! Kubernetes swaps a link above them. This never ends the program and never goes back.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+
+use super::{Settings, Tls, files::Seen};
+use crate::failure::Failure;
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Every so many looks, the files are read even if nothing about them seems new, for file
+/// systems with coarse clocks; and what failed is tried again, as the cure may be elsewhere
+/// (a passphrase, a permission).
+const THOROUGH: u32 = 5;
+
+/// The generations, beginning with the first, and the future to spawn that makes the next ones;
+/// none if there is no file that could change. It ends when the last receiver is dropped.
+/// `hangup` asks for a reload at once (SIGHUP).
+///
+/// Without the future the sender is gone: `borrow` goes on working, and `changed` is an error at
+/// once.
+pub fn start(
+    settings: Settings,
+    first: Tls,
+    hangup: mpsc::Receiver<()>,
+) -> (watch::Receiver<Arc<Tls>>, Option<impl Future<Output = ()> + Send + 'static>) {
+    let seen = first.seen.clone();
+    let (generations, current) = watch::channel(Arc::new(first));
+    let watch = Watch { settings, seen, generations, failed: None };
+    let future = (!watch.seen.is_empty()).then(|| watch.run(hangup));
+    (current, future)
+}
+
+struct Watch {
+    settings: Settings,
+    seen: Vec<Seen>,
+    generations: watch::Sender<Arc<Tls>>,
+    /// What the last load failed with, as it was said.
+    failed: Option<String>,
+}
+
+impl Watch {
+    async fn run(mut self, mut hangup: mpsc::Receiver<()>) {
+        let mut looks = interval_at(Instant::now() + LOOK, LOOK);
+        // After a sleep of the machine one look is enough.
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut signals = true;
+        for count in 1_u32.. {
+            let asked = tokio::select! {
+                () = self.generations.closed() => return,
+                signal = hangup.recv(), if signals => {
+                    signals = signal.is_some();
+                    signals
+                }
+                _ = looks.tick() => false,
+            };
+            let thorough = count.is_multiple_of(THOROUGH);
+            // All of them, each time: what was seen must be as old for one as for the others.
+            let changed =
+                self.seen.iter_mut().fold(false, |any, seen| seen.changed(thorough) | any);
+            if asked || changed || (thorough && self.failed.is_some()) {
+                self.load(asked).await;
+            }
+        }
+    }
+
+    async fn load(&mut self, asked: bool) {
+        match super::load(&self.settings).await {
+            Ok(tls) => self.publish(tls, asked),
+            Err(failure) => self.keep(&failure, asked),
+        }
+    }
+
+    fn publish(&mut self, tls: Tls, asked: bool) {
+        self.seen.clone_from(&tls.seen);
+        let recovered = self.failed.take().is_some();
+        if self.generations.borrow().fingerprint == tls.fingerprint {
+            // The same content: connections and sessions stay, there is nothing to renew.
+            if asked || recovered {
+                tracing::info!("the TLS files are as they were loaded before");
+            }
+            return;
+        }
+        match &tls.identity {
+            Some(identity) => tracing::info!(
+                "reloaded the TLS files: the client certificate is {} ({}), valid from {} until {}",
+                identity.subject,
+                identity.cert.display(),
+                identity.not_before,
+                identity.not_after
+            ),
+            None => tracing::info!("reloaded the TLS files: {} trusted", tls.trusted()),
+        }
+        self.generations.send_replace(Arc::new(tls));
+    }
+
+    /// Keeps what there is, and says why: once for each reason, and to whoever asks.
+    fn keep(&mut self, failure: &Failure, asked: bool) {
+        let what = failure.to_string();
+        if asked || self.failed.as_ref() != Some(&what) {
+            let hint = failure.next_step().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            tracing::warn!(
+                "the TLS files are not used as they are now, the ones before stay: {what}{hint}"
+            );
+        }
+        self.failed = Some(what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{io, sync::Mutex};
+
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::tls::{
+        load,
+        pki::{Ca, Folder, settings},
+        roots,
+    };
+
+    struct Rotation {
+        folder: Folder,
+        ca: Ca,
+        current: watch::Receiver<Arc<Tls>>,
+        hangup: mpsc::Sender<()>,
+    }
+
+    impl Rotation {
+        async fn start() -> Self {
+            let (folder, ca) = (Folder::new(), Ca::new("ca"));
+            let identity = Some(folder.identity(&ca.leaf("first")));
+            let settings = Settings { identity, ..folder.trusting(&ca) };
+            let (hangup, signals) = mpsc::channel(1);
+            let (current, future) =
+                super::start(settings.clone(), load(&settings).await.unwrap(), signals);
+            tokio::spawn(future.unwrap());
+            Self { folder, ca, current, hangup }
+        }
+
+        fn subject(&mut self) -> String {
+            self.current.borrow_and_update().identity.as_ref().unwrap().subject.clone()
+        }
+
+        /// Several looks later.
+        async fn later(&self) {
+            sleep(LOOK * (2 * THOROUGH + 1)).await;
+        }
+    }
+
+    /// Collects what is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Log {
+        fn lines(&self) -> Vec<String> {
+            let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+            String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+        }
+
+        fn listen(&self) -> tracing::subscriber::DefaultGuard {
+            let log = self.clone();
+            let subscriber = tracing_subscriber::fmt().with_ansi(false).without_time();
+            tracing::subscriber::set_default(subscriber.with_writer(move || log.clone()).finish())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rotation_is_published_with_fresh_configuration() {
+        let mut rotation = Rotation::start().await;
+        let before = Arc::clone(&rotation.current.borrow().config);
+        rotation.folder.identity(&rotation.ca.leaf("second"));
+        rotation.current.changed().await.unwrap();
+        assert_eq!(rotation.subject(), "CN=second");
+        assert!(!Arc::ptr_eq(&before, &rotation.current.borrow().config));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_roots_are_a_rotation_too() {
+        let mut rotation = Rotation::start().await;
+        rotation.folder.write("ca.pem", Ca::new("another").pem);
+        rotation.current.changed().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_rotation_waits_for_the_other_half() {
+        let mut rotation = Rotation::start().await;
+        let second = rotation.ca.leaf("second");
+        rotation.folder.write("client.pem", &second.pem);
+        rotation.later().await;
+        assert!(!rotation.current.has_changed().unwrap());
+        rotation.folder.write("client.key", second.key.serialize_pem());
+        rotation.current.changed().await.unwrap();
+        assert_eq!(rotation.subject(), "CN=second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn broken_files_keep_the_old_and_are_told_once_for_each_reason() {
+        let mut rotation = Rotation::start().await;
+        let log = Log::default();
+        let _guard = log.listen();
+
+        rotation.folder.write("client.pem", "half a fi");
+        rotation.later().await;
+        let lines = log.lines();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("not used as they are now, the ones before stay"), "{lines:?}");
+
+        std::fs::remove_file(rotation.folder.path("client.pem")).unwrap();
+        rotation.later().await;
+        let lines = log.lines();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("there is no such file"), "{lines:?}");
+        assert!(!rotation.current.has_changed().unwrap());
+        assert_eq!(rotation.subject(), "CN=first");
+
+        rotation.folder.identity(&rotation.ca.leaf("second"));
+        rotation.current.changed().await.unwrap();
+        let lines = log.lines();
+        assert!(lines.iter().any(|line| line.contains("reloaded") && line.contains("CN=second")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_content_is_no_rotation() {
+        let rotation = Rotation::start().await;
+        let path = rotation.folder.path("client.pem");
+        let content = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        rotation.folder.write("client.pem", content);
+        rotation.hangup.send(()).await.unwrap();
+        rotation.later().await;
+        assert!(!rotation.current.has_changed().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hangup_reloads_at_once_and_its_end_changes_nothing() {
+        let mut rotation = Rotation::start().await;
+        let begin = Instant::now();
+        rotation.folder.identity(&rotation.ca.leaf("second"));
+        rotation.hangup.send(()).await.unwrap();
+        rotation.current.changed().await.unwrap();
+        assert!(begin.elapsed() < LOOK);
+        assert_eq!(rotation.subject(), "CN=second");
+
+        rotation.hangup = mpsc::channel(1).0;
+        rotation.folder.identity(&rotation.ca.leaf("third"));
+        rotation.current.changed().await.unwrap();
+        assert_eq!(rotation.subject(), "CN=third");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_files_there_is_nothing_to_watch_and_without_readers_no_one_to_tell() {
+        let without = settings(roots::Settings::default());
+        let first = load(&without).await.unwrap();
+        let (current, future) = super::start(without, first, mpsc::channel(1).1);
+        assert!(future.is_none());
+        assert!(current.borrow().identity.is_none());
+
+        let (folder, ca) = (Folder::new(), Ca::new("ca"));
+        let with = folder.trusting(&ca);
+        let (current, future) =
+            super::start(with.clone(), load(&with).await.unwrap(), mpsc::channel(1).1);
+        drop(current);
+        future.unwrap().await;
+    }
+}
