@@ -1,1 +1,137 @@
-//! (being written)
+//! What it all means: flags, a profile and the environment become the settings of each module.
+//!
+//! The only module that knows every `Settings`, so that none of them knows where its values come
+//! from. Flags come before the profile, the profile before defaults. The environment is handed in
+//! as a function; [`load`] alone reads the real one.
+
+mod credentials;
+mod file;
+mod flags;
+mod forms;
+mod layer;
+mod nearest;
+mod scope;
+mod tls;
+mod upstream;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::{
+    bridge,
+    cli::Cli,
+    failure::{Failure, Stage},
+    log,
+    upstream::url::UpstreamUrl,
+};
+
+use layer::{Layer, Layers, Place, Stated};
+use scope::Scope;
+
+const MAX_MESSAGE: usize = 64 * 1024 * 1024;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// Calls in flight before the bridge stops reading: more than any client has, and few enough that
+/// one gone wild does not exhaust memory.
+const MAX_IN_FLIGHT: usize = 1024;
+
+/// How long calls in flight may take to end once stdin has.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The whole configuration: one `Settings` a module.
+pub struct Config {
+    /// Where requests go.
+    pub upstream: crate::upstream::Settings,
+    /// Who we are and whom we trust.
+    pub tls: crate::tls::Settings,
+    /// What is sent with each request.
+    pub credentials: crate::credentials::Settings,
+    /// The limits of the stdio bridge.
+    pub bridge: bridge::Settings,
+    /// What is said on stderr.
+    pub log: log::Settings,
+}
+
+/// What is to be said on stderr, which holds whether or not the rest of the configuration does.
+#[must_use]
+pub fn log(cli: &Cli) -> log::Settings {
+    let said = &cli.diagnostics;
+    let level = match (said.verbose, said.debug) {
+        (3.., _) => log::Level::Trace,
+        (2, _) | (_, true) => log::Level::Debug,
+        (1, false) => log::Level::Verbose,
+        (0, false) => log::Level::Quiet,
+    };
+    log::Settings { level, json: said.log_format.as_deref() == Some("json") }
+}
+
+/// The configuration that `cli` and the environment of the process amount to.
+///
+/// # Errors
+///
+/// As [`load_in`].
+#[expect(clippy::disallowed_methods, reason = "the one place in config that reads it")]
+pub fn load(cli: &Cli) -> Result<Config, Failure> {
+    load_in(cli, &|name| std::env::var(name).ok())
+}
+
+/// The configuration that `cli` and `environment` amount to, its `env:` and `file:` secrets read.
+///
+/// # Errors
+///
+/// [`Stage::Configuration`], with the flag, key or variable at fault and the next step. No error
+/// holds a value that may be a secret.
+pub fn load_in(cli: &Cli, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Failure> {
+    let scope = Scope::new(environment);
+    let said = Layers { flags: flags::layer(&cli.bridge)?, profile: profile(cli, &scope)? };
+    let upstream = upstream::settle(&said, &scope)?;
+    Ok(Config {
+        bridge: bridge(&said, &upstream.url)?,
+        upstream,
+        tls: tls::settle(&said, &scope)?,
+        credentials: credentials::settle(&said, &scope)?,
+        log: log(cli),
+    })
+}
+
+/// The chosen profile, empty where there is no file.
+fn profile(cli: &Cli, scope: &Scope<'_>) -> Result<Layer, Failure> {
+    let flag = |name, value: &Option<String>| {
+        let place = Place::flag(name);
+        value.clone().map(|value| Stated { value, place })
+    };
+    let wanted = flag("--profile", &cli.bridge.profile);
+    let wanted = wanted.map(|name| scope.text(&name)).transpose()?;
+    let variable = scope.stated("COUNTERSIGN_CONFIG").filter(|said| !said.value.is_empty());
+    match (flag("--config", &cli.bridge.config).or(variable), wanted) {
+        (Some(path), wanted) => file::read(&scope.path(&path)?, wanted.as_deref()),
+        (None, None) => Ok(Layer::default()),
+        (None, Some(_)) => {
+            let what = "--profile names a profile, but no file of profiles is given";
+            Err(Failure::new(Stage::Configuration, what)
+                .hint("name the file with --config FILE or in the variable COUNTERSIGN_CONFIG"))
+        }
+    }
+}
+
+fn bridge(said: &Layers, url: &UpstreamUrl) -> Result<bridge::Settings, Failure> {
+    let max_message = match said.first(|layer| &layer.max_message) {
+        Some(size) => forms::size(&size.value).map_err(|what| size.place.refuse(what))?,
+        None => MAX_MESSAGE,
+    };
+    let idle_timeout = match said.first(|layer| &layer.idle_timeout) {
+        Some(time) => forms::duration(&time.value).map_err(|what| time.place.refuse(what))?,
+        None => IDLE_TIMEOUT,
+    };
+    Ok(bridge::Settings {
+        uri: url.uri().clone(),
+        upstream: url.origin(),
+        max_message,
+        idle_timeout,
+        max_in_flight: MAX_IN_FLIGHT,
+        drain: DRAIN,
+    })
+}

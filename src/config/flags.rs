@@ -1,0 +1,86 @@
+//! The flags as a layer: each value with the flag's name, the compact forms taken apart.
+
+use crate::{cli::Bridge, failure::Failure};
+
+use super::{
+    forms,
+    layer::{Layer, Place, Sent, Stated},
+};
+
+/// What the command line said.
+///
+/// # Errors
+///
+/// A value that is not in the form of its flag.
+pub(super) fn layer(said: &Bridge) -> Result<Layer, Failure> {
+    let login = Place::flag("--proxy-user");
+    let passphrase = Place::flag("--key-passphrase");
+    Ok(Layer {
+        url: text("the URL argument", &said.url),
+        cert: text("--cert", &said.cert),
+        key: text("--key", &said.key),
+        key_passphrase: stated(passphrase, &said.key_passphrase, forms::reference)?,
+        cacert: said.cacert.iter().map(|file| stated_text("--cacert", file)).collect(),
+        system_roots: said.system_roots.then_some(true),
+        pinnedpubkey: text("--pinnedpubkey", &said.pinnedpubkey),
+        server_name: text("--server-name", &said.server_name),
+        tls_min: text("--tls-min", &said.tls_min),
+        http: text("--http", &said.http),
+        sent: sent(said)?,
+        proxy: text("--proxy", &said.proxy),
+        proxy_user: stated(login, &said.proxy_user, forms::login)?,
+        connect_timeout: text("--connect-timeout", &said.connect_timeout),
+        idle_timeout: text("--idle-timeout", &said.idle_timeout),
+        max_message: text("--max-message", &said.max_message),
+    })
+}
+
+fn sent(said: &Bridge) -> Result<Vec<Stated<Sent>>, Failure> {
+    let bearer = |place: &Place, text: &str| forms::reference(place, text).map(Sent::Bearer);
+    let basic = |place: &Place, text: &str| forms::login(place, text).map(Sent::Basic);
+    let mut sent = Vec::new();
+    for header in &said.header {
+        sent.push(owning("--header", header, forms::header)?);
+    }
+    for key in &said.api_key {
+        sent.push(owning("--api-key", key, forms::api_key)?);
+    }
+    sent.extend(stated(Place::flag("--bearer"), &said.bearer, bearer)?);
+    sent.extend(stated(Place::flag("--basic"), &said.basic, basic)?);
+    Ok(sent)
+}
+
+/// One of a repeatable flag, known by the header that it sets.
+fn owning(
+    flag: &'static str,
+    text: &str,
+    form: impl Fn(&Place, &str) -> Result<Sent, Failure>,
+) -> Result<Stated<Sent>, Failure> {
+    let value = form(&Place::flag(flag), text)?;
+    let place = Place::Flag(format!("{flag} {}", value.header()).into());
+    Ok(Stated { value, place })
+}
+
+fn text(flag: &'static str, value: &Option<String>) -> Option<Stated<String>> {
+    value.as_ref().map(|value| stated_text(flag, value))
+}
+
+fn stated_text(flag: &'static str, value: &str) -> Stated<String> {
+    Stated { value: value.to_owned(), place: Place::flag(flag) }
+}
+
+fn stated<T>(
+    place: Place,
+    text: &Option<String>,
+    form: impl Fn(&Place, &str) -> Result<T, Failure>,
+) -> Result<Option<Stated<T>>, Failure> {
+    text.as_ref().map(|text| formed(place, text, form)).transpose()
+}
+
+fn formed<T>(
+    place: Place,
+    text: &str,
+    form: impl Fn(&Place, &str) -> Result<T, Failure>,
+) -> Result<Stated<T>, Failure> {
+    Ok(Stated { value: form(&place, text)?, place })
+}

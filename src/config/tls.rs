@@ -1,0 +1,95 @@
+//! Who we are and whom we trust: identity, roots, pins and versions of TLS.
+//!
+//! The identity and the roots are each replaced as a whole: a certificate from a flag has nothing
+//! to do with the key of a profile, and `--cacert` trusts exactly the roots it names.
+
+use std::path::PathBuf;
+
+use crate::{
+    failure::Failure,
+    tls::{Http, Minimum, Settings, identity, pins::Pin, roots},
+};
+
+use super::{layer::Layers, scope::Scope};
+
+/// The TLS settings of both layers; no file is opened here but that of a passphrase.
+pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failure> {
+    let server_name = said.first(|layer| &layer.server_name);
+    Ok(Settings {
+        identity: identity(said, scope)?,
+        roots: roots(said, scope)?,
+        pins: pins(said)?,
+        server_name: server_name.map(|name| scope.text(name)).transpose()?,
+        minimum: minimum(said)?,
+        http: http(said)?,
+    })
+}
+
+fn identity(said: &Layers, scope: &Scope<'_>) -> Result<Option<identity::Settings>, Failure> {
+    if let (None, Some(key)) = (&said.flags.cert, &said.flags.key) {
+        let what = "expected --cert beside the key, found none";
+        return Err(key.place.refuse(what).hint("name the certificate that the key belongs to"));
+    }
+    let layer = if said.flags.cert.is_some() { &said.flags } else { &said.profile };
+    // Only the passphrase may come from the other side: it opens the key that is chosen.
+    let passphrase = match &said.flags.key_passphrase {
+        None => &layer.key_passphrase,
+        of_flag => of_flag,
+    };
+    let Some(cert) = &layer.cert else {
+        let what = "expected a certificate beside it, found none";
+        let orphan = layer.key.as_ref().map(|key| &key.place);
+        return match orphan.or(passphrase.as_ref().map(|passphrase| &passphrase.place)) {
+            Some(place) => Err(place.refuse(what).hint("--cert FILE, or cert in the profile")),
+            None => Ok(None),
+        };
+    };
+    Ok(Some(identity::Settings {
+        cert: scope.path(cert)?,
+        key: layer.key.as_ref().map(|key| scope.path(key)).transpose()?,
+        passphrase: passphrase
+            .as_ref()
+            .map(|passphrase| scope.open(&passphrase.place, &passphrase.value))
+            .transpose()?,
+    }))
+}
+
+fn roots(said: &Layers, scope: &Scope<'_>) -> Result<roots::Settings, Failure> {
+    let (cacert, system) = if said.flags.cacert.is_empty() {
+        (&said.profile.cacert, said.first(|layer| &layer.system_roots))
+    } else {
+        (&said.flags.cacert, said.flags.system_roots.as_ref())
+    };
+    let variable = |name| scope.variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    Ok(roots::Settings {
+        cacert: cacert.iter().map(|file| scope.path(file)).collect::<Result<_, _>>()?,
+        system: system.copied().unwrap_or(false),
+        cert_file: variable("SSL_CERT_FILE"),
+        cert_dir: variable("SSL_CERT_DIR"),
+    })
+}
+
+fn pins(said: &Layers) -> Result<Vec<Pin>, Failure> {
+    let Some(pins) = said.first(|layer| &layer.pinnedpubkey) else { return Ok(Vec::new()) };
+    let read = |pin: &str| pin.trim().parse().map_err(|failure| pins.place.blame(&failure));
+    pins.value.split(';').map(read).collect()
+}
+
+fn minimum(said: &Layers) -> Result<Minimum, Failure> {
+    let Some(version) = said.first(|layer| &layer.tls_min) else { return Ok(Minimum::Tls12) };
+    match version.value.as_str() {
+        "1.2" => Ok(Minimum::Tls12),
+        "1.3" => Ok(Minimum::Tls13),
+        _ => Err(version.place.refuse("expected 1.2 or 1.3")),
+    }
+}
+
+fn http(said: &Layers) -> Result<Http, Failure> {
+    let Some(version) = said.first(|layer| &layer.http) else { return Ok(Http::Auto) };
+    match version.value.as_str() {
+        "auto" => Ok(Http::Auto),
+        "1.1" => Ok(Http::One),
+        "2" | "2.0" => Ok(Http::Two),
+        _ => Err(version.place.refuse("expected auto, 1.1 or 2")),
+    }
+}
