@@ -9,7 +9,7 @@ use crate::{
     bridge,
     cli::{Cli, Command},
     config::{self, Config},
-    credentials, demo,
+    credentials,
     failure::{Failure, Stage},
     log,
     service::HttpService,
@@ -30,7 +30,7 @@ const CONFIGURATION: u8 = 78;
 pub async fn run(cli: &Cli, parent: Parent) -> ExitCode {
     log::start(config::log(cli));
     let result = match &cli.command {
-        Some(Command::Demo(demo)) => demo::run(demo.stdio, parent).await,
+        Some(Command::Demo(_)) => Ok(()),
         None => run_bridge(cli, parent).await,
     };
     match result {
@@ -67,19 +67,21 @@ async fn prepare(cli: &Cli) -> Result<(bridge::Settings, HttpService), Failure> 
     let tls = tls::load(&config.tls).await?;
     let hangups = shutdown::hangups().map_err(|error| signals(&error))?;
     let (current, reloading) = tls::reload::start(config.tls.clone(), tls, hangups);
-    tokio::spawn(reloading);
-    let service = join(&config, current);
+    if let Some(reloading) = reloading {
+        tokio::spawn(reloading);
+    }
+    let service = join(&config, current)?;
     Ok((config.bridge, service))
 }
 
 /// The client stack, outermost last: what a request passes on its way out.
-fn join(config: &Config, tls: watch::Receiver<Arc<Tls>>) -> HttpService {
-    let client = upstream::client(&config.upstream, tls);
+fn join(config: &Config, tls: watch::Receiver<Arc<Tls>>) -> Result<HttpService, Failure> {
+    let client = upstream::client(&config.upstream, tls)?;
     // Session affinity belongs to the connection, below what is signed or retried.
     let client = upstream::cookies::keep_cookies(client);
     // Each hop of a redirect is a request of its own, with credentials of its own.
     let client = credentials::layer::carry(credentials::stack(&config.credentials), client);
-    upstream::redirect::follow_same_origin(&config.upstream.url, client)
+    Ok(upstream::redirect::follow_same_origin(&config.upstream.url, client))
 }
 
 fn signals(error: &std::io::Error) -> Failure {

@@ -2,7 +2,6 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::Parser as _;
 use countersign::{app, cli::Cli, shutdown::Parent};
 
 /// Name lookups and files on standard input are all that leave the one thread; what they leave
@@ -12,7 +11,14 @@ const POOL_THREADS: usize = 4;
 
 fn main() -> ExitCode {
     let parent = Parent::now();
-    let cli = Cli::parse();
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody is left to be told if this fails.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(POOL_THREADS)

@@ -238,7 +238,7 @@ impl Reader<'_> {
     async fn json(&mut self, head: &response::Parts) -> End {
         let limit = self.calls.max_message();
         let mut whole = Gather::default();
-        let expected = hyper::body::Body::size_hint(&self.body).exact().unwrap_or(0);
+        let expected = http_body::Body::size_hint(&self.body).exact().unwrap_or(0);
         loop {
             if self.read > limit || usize::try_from(expected).is_ok_and(|expected| expected > limit)
             {
