@@ -22,7 +22,7 @@ use crate::{
         session::{Context, End, Event, ExchangeId, Position},
         sse::{self, Decoder},
     },
-    service::{Body, Carried, Request, Response},
+    service::{Body, Carried, Presented, Request, Response},
 };
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -177,6 +177,7 @@ async fn refusal(head: response::Parts, body: Body) -> End {
         headers: head.headers,
         body: start.freeze(),
         carried: carried.unwrap_or_else(|| Arc::new([])),
+        presented: head.extensions.get::<Presented>().map(|ours| ours.0.clone()),
     }))
 }
 

@@ -29,6 +29,8 @@ pub struct Refusal {
     pub body: Bytes,
     /// The sensitive values the request was sent with.
     pub carried: Arc<[HeaderValue]>,
+    /// Our client certificate in words, if there was one.
+    pub presented: Option<Arc<str>>,
 }
 
 /// The `error` member of a JSON-RPC response.
@@ -145,7 +147,8 @@ impl Refusal {
             ));
         }
         text.contains("SSL certificate error").then(|| {
-            let what = format!("{upstream} refused our client certificate{quote}");
+            let ours = self.presented.as_ref().map(|ours| format!(" ({ours})")).unwrap_or_default();
+            let what = format!("{upstream} refused our client certificate{ours}{quote}");
             Failure::new(Stage::Tls, what).hint(
                 "check the file of --cert: it must be within its dates, and issued by a CA that \
                  the upstream trusts, with any intermediate certificates in the same file",
@@ -267,6 +270,7 @@ mod tests {
             headers: HeaderMap::new(),
             body: Bytes::copy_from_slice(body.as_bytes()),
             carried: Arc::new([]),
+            presented: None,
         }
     }
 

@@ -23,7 +23,7 @@ use tower::service_fn;
 use super::{Settings, connector::Connector, errors, proxy::Proxy, retire::Retirement};
 use crate::{
     failure::{Failure, Stage},
-    service::{Body, HttpService, Request, Response},
+    service::{Body, HttpService, Presented, Request, Response},
     tls::Tls,
 };
 
@@ -133,13 +133,16 @@ impl Client {
 
     fn stream(
         &self,
-        response: http::Response<Incoming>,
+        mut response: http::Response<Incoming>,
         tls: Arc<Tls>,
         retirement: &Retirement,
     ) -> Response {
         let kind = response.headers().get(header::CONTENT_TYPE);
         let events = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         let (upstream, host) = (Arc::clone(&self.upstream), Arc::clone(&self.host));
+        if let (true, Some(identity)) = (response.status().is_client_error(), &tls.identity) {
+            response.extensions_mut().insert(Presented(identity.to_string().into()));
+        }
         response.map(|body| {
             let body = body.map_err(move |error| errors::broke_off(&tls, &upstream, &host, &error));
             if events { Body::new(retirement.limit(body)) } else { Body::new(body) }

@@ -35,6 +35,7 @@ fn refused(status: u16, body: &str) -> End {
         headers: HeaderMap::new(),
         body: Bytes::copy_from_slice(body.as_bytes()),
         carried: Arc::new([]),
+        presented: None,
     }))
 }
 
