@@ -197,9 +197,9 @@ impl Session {
     /// Takes in what happened and returns what is to be done.
     pub fn handle(&mut self, event: Event) -> Vec<Command> {
         match event {
-            Event::FromClient(message) => self.from_client(message),
+            Event::FromClient(message) => self.client_sent(message),
             Event::Head(exchange, session) => self.head(exchange, session),
-            Event::FromServer(exchange, message) => self.from_server(exchange, &message),
+            Event::FromServer(exchange, message) => self.server_sent(exchange, &message),
             Event::Ended(exchange, end, position) => self.ended(exchange, end, position),
             Event::Elapsed(timer) => self.elapsed(timer),
             Event::ClientClosed => self.closing = true,
@@ -216,7 +216,7 @@ impl Session {
         exchange.is_none_or(|it| it.role == Role::Call && it.unanswered.is_empty())
     }
 
-    fn from_client(&mut self, message: Message) {
+    fn client_sent(&mut self, message: Message) {
         if let Some(refusal) = self.inadmissible(&message) {
             let answers =
                 message.request_ids().map(|id| Command::Deliver(fault::answer(id, &refusal)));
@@ -388,7 +388,7 @@ impl Session {
         }
     }
 
-    fn from_server(&mut self, id: ExchangeId, message: &Message) {
+    fn server_sent(&mut self, id: ExchangeId, message: &Message) {
         let Some(exchange) = self.exchanges.get(&id) else { return };
         if let Role::Open { own } = exchange.role
             && message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }))
