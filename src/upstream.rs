@@ -8,6 +8,7 @@ mod client;
 mod connector;
 pub mod cookies;
 mod errors;
+mod heads;
 pub mod proxy;
 pub mod redirect;
 mod retire;

@@ -100,14 +100,11 @@ fn request(calls: &Calls, outgoing: &Outgoing) -> Request {
 
 /// Sends and follows one exchange to its end.
 pub(super) async fn run(calls: &Arc<Calls>, id: ExchangeId, outgoing: Outgoing) -> (End, Position) {
-    let started = Instant::now();
     let response = match send(calls, &outgoing).await {
         Ok(response) => response,
         Err(end) => return (end, Position::default()),
     };
     let (head, body) = response.into_parts();
-    let status = head.status.as_u16();
-    tracing::debug!(?id, status, elapsed = ?started.elapsed(), "response head");
     if !head.status.is_success() {
         return (refusal(head, body).await, Position::default());
     }

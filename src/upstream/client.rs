@@ -20,7 +20,7 @@ use hyper_util::{
 use tokio::sync::watch;
 use tower::service_fn;
 
-use super::{Settings, connector::Connector, errors, proxy::Proxy, retire::Retirement};
+use super::{Settings, connector::Connector, errors, heads, proxy::Proxy, retire::Retirement};
 use crate::{
     failure::{Failure, Stage},
     service::{Body, HttpService, Presented, Request, Response},
@@ -111,9 +111,18 @@ impl Client {
     async fn send(self: Arc<Self>, request: Request) -> Result<Response, Failure> {
         self.check_origin(&request)?;
         let (client, tls, retirement) = self.current();
-        let request = request.map(Full::new);
-        match client.request(request).await {
-            Ok(response) => Ok(self.stream(response, tls, &retirement)),
+        let shown = tracing::enabled!(tracing::Level::DEBUG).then(|| {
+            heads::request(&request);
+            Instant::now()
+        });
+        match client.request(request.map(Full::new)).await {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                if let Some(started) = shown {
+                    heads::response(&head, started);
+                }
+                Ok(self.stream(http::Response::from_parts(head, body), tls, &retirement))
+            }
             Err(error) => Err(errors::no_response(&tls, &self.upstream, &self.host, &error)),
         }
     }
