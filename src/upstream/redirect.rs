@@ -1,7 +1,8 @@
 //! Redirects: followed within the origin, and only those that keep method and body (307, 308).
 //!
 //! Anything else would take the credentials elsewhere or turn the request into another one, so
-//! it is an error that names both URLs (RFC 9110 section 15.4).
+//! it is an error that names both URLs (RFC 9110 section 15.4). Its stage is the protocol: it is
+//! a whole answer, not one that broke off, so nothing is unknown about it.
 
 use http::{StatusCode, header};
 use tower::{Service as _, ServiceExt as _, service_fn};
@@ -37,7 +38,7 @@ async fn follow(
         *request.uri_mut() = target(&url, &request, &response)?;
     }
     let what = format!("{} redirected more than {MAX_HOPS} times", url.origin());
-    Err(Failure::new(Stage::Response, what).hint("point the URL at the server itself"))
+    Err(Failure::new(Stage::Protocol, what).hint("point the URL at the server itself"))
 }
 
 fn redirects(status: StatusCode) -> bool {
@@ -50,12 +51,12 @@ fn target(url: &UpstreamUrl, request: &Request, response: &Response) -> Result<h
     let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
     let Some(there) = location.and_then(|location| url.resolve(request.uri(), location)) else {
         let what = format!("{here} redirects ({status}) to something that is no URL");
-        return Err(Failure::new(Stage::Response, what));
+        return Err(Failure::new(Stage::Protocol, what));
     };
     let shown = format!("{}{}", super::url::origin_of(&there), there.path());
     let refused = |why: &'static str| {
         let code = status.as_u16();
-        Err(Failure::new(Stage::Response, format!("{here} redirects ({code}) to {shown}, {why}"))
+        Err(Failure::new(Stage::Protocol, format!("{here} redirects ({code}) to {shown}, {why}"))
             .hint("if that is where the server is, put that URL in place of this one"))
     };
     let Some(uri) = url.same_origin(&there) else {
