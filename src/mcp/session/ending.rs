@@ -123,6 +123,7 @@ impl Session {
         }
         match refusal.message() {
             Some(message) if answers(&message, &exchange) => self.deliver_all(&exchange, &message),
+            _ if lost => self.fail(&exchange, &lost_again(&self.upstream)),
             _ => {
                 let failure = refusal.explain(&self.upstream);
                 self.fail(&exchange, &failure);
@@ -286,6 +287,15 @@ fn worth_asking_again(status: StatusCode) -> bool {
             status,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
         )
+}
+
+/// A request that was refused for its session twice; sent on, it might go round for ever.
+fn lost_again(upstream: &str) -> Failure {
+    let what = format!("{upstream} lost the session again, as soon as it was replaced");
+    Failure::new(Stage::Response, what).hint(
+        "several instances that do not share their sessions may stand behind it: its load \
+         balancer has to keep a session on one of them",
+    )
 }
 
 fn outcome_unknown(cause: &Failure) -> Failure {
