@@ -4,4 +4,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on panics")]
 #![allow(clippy::disallowed_methods, reason = "the bans are for the program")]
 
+mod house;
 mod support;
