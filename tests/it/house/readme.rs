@@ -195,6 +195,17 @@ fn commands_run() {
     });
 }
 
+#[test]
+fn a_recipe_is_what_ci_runs() {
+    let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
+    let recipes = fs::read_to_string(root().join("justfile")).unwrap();
+    for name in ["fmt", "lint", "doc", "deny", "sdk"] {
+        let (_, body) = recipes.split_once(&format!("\n{name}:\n")).unwrap();
+        let command = body.lines().next().unwrap().trim();
+        assert!(ci.contains(command), "{name} of the justfile is not in .ci/run: {command}");
+    }
+}
+
 fn is_variable(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
