@@ -57,11 +57,13 @@ pub struct Settings {
 ///
 /// `stop` resolves when the process is to end before the end of input.
 pub async fn run(
-    settings: Settings,
+    mut settings: Settings,
     service: HttpService,
     (input, output): (Input, Output),
     stop: impl Future<Output: std::fmt::Debug>,
 ) {
+    // How messages name it, so that nobody takes its refusals for ours.
+    settings.upstream = format!("the upstream {}", settings.upstream);
     let mut lines = Lines::new(input, settings.max_message);
     let stdout = Stdout::new(output);
     let limits = Limits { in_flight: settings.max_in_flight, idle: settings.idle_timeout };

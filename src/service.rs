@@ -26,3 +26,8 @@ pub type HttpService = BoxCloneSyncService<Request, Response, Failure>;
 /// responses that are not 2xx, so that words quoted from an upstream can be cleaned of them.
 #[derive(Clone, Debug)]
 pub struct Carried(pub std::sync::Arc<[http::HeaderValue]>);
+
+/// Our client certificate in words (subject and dates), attached to the extensions of responses
+/// with which a gateway may refuse it.
+#[derive(Clone, Debug)]
+pub struct Presented(pub std::sync::Arc<str>);

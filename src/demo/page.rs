@@ -8,7 +8,7 @@ use crate::failure::{Failure, Stage};
 
 const WIDTH: usize = 80;
 /// A long message is shown up to here.
-const LINES: usize = 5;
+const LINES: usize = 8;
 
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
@@ -38,6 +38,11 @@ impl<W: Write> Page<W> {
         self.write(&format!("\n{text}\n\n"))
     }
 
+    /// An empty line.
+    pub(super) fn gap(&mut self) -> Result<(), Failure> {
+        self.write("\n")
+    }
+
     /// A paragraph.
     pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
         for line in fold(text, WIDTH) {
@@ -49,7 +54,7 @@ impl<W: Write> Page<W> {
     /// Lines to be copied: not folded.
     pub(super) fn verbatim(&mut self, text: &str) -> Result<(), Failure> {
         let lines: String = text.lines().map(|line| format!("  {line}\n")).collect();
-        self.write(&format!("\n{lines}\n"))
+        self.write(&lines)
     }
 
     /// A message behind its mark, its end left out when it is long.
@@ -90,16 +95,17 @@ fn unwritten(error: &io::Error) -> Failure {
     Failure::new(Stage::Downstream, format!("the tour can't be written to stdout: {error}"))
 }
 
-/// Cuts `text` into lines of at most `width` characters, after a blank or a comma where there is
-/// one.
+/// Cuts `text` into lines of at most `width` characters: JSON between its members, where there is
+/// such a place in the line, else words at a blank.
 fn fold(text: &str, width: usize) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut rest = text;
-    while let Some((limit, _)) = rest.char_indices().nth(width) {
+    while let Some((limit, beyond)) = rest.char_indices().nth(width) {
         // A blank may stand just beyond the line that it ends.
-        let end = rest[limit..].chars().next().map_or(limit, |next| limit + next.len_utf8());
-        let cut = rest[..end].rfind(' ').or_else(|| rest[..limit].rfind(',')).map(|at| at + 1);
-        let (line, next) = rest.split_at(cut.filter(|cut| *cut > limit / 2).unwrap_or(limit));
+        let end = limit + beyond.len_utf8();
+        let last = |mark| rest[..end].rfind(mark).map(|at| at + 1).filter(|cut| *cut > limit / 3);
+        let member = [",\"", "{\"", ",{"].into_iter().filter_map(last).max();
+        let (line, next) = rest.split_at(member.or_else(|| last(" ")).unwrap_or(limit));
         lines.push(line.trim_end());
         rest = next;
     }
@@ -115,7 +121,7 @@ mod tests {
     fn long_lines_are_folded_where_they_can_be() {
         assert_eq!(fold("one two three", 7), ["one two", "three"]);
         assert_eq!(fold("one two three", 8), ["one two", "three"]);
-        assert_eq!(fold(r#"{"a":1,"b":2}"#, 9), [r#"{"a":1,"#, r#""b":2}"#]);
+        assert_eq!(fold(r#"{"a":1,"b":"2 3"}"#, 14), [r#"{"a":1,"#, r#""b":"2 3"}"#]);
         assert_eq!(fold("abcdef", 4), ["abcd", "ef"]);
         assert_eq!(fold("äöüäöü", 4), ["äöüä", "öü"]);
         assert_eq!(fold("", 4), [""]);

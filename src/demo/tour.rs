@@ -14,7 +14,7 @@ use self::client::{Client, within};
 use super::{Demo, Flags, TENANT, TOKEN, gateway::Seen, page::Page, papers};
 use crate::failure::{Failure, Stage};
 
-/// The end of each of the tour's requests for a session.
+/// What a client says to open a session.
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"tour","version":"1"}}}"#;
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
@@ -117,27 +117,29 @@ struct Tour<W> {
 
 impl<W: Write> Tour<W> {
     fn introduce(&mut self, demo: &Demo) -> Result<(), Failure> {
-        self.page.heading("countersign demo")?;
-        self.page.text(
+        let page = &mut self.page;
+        page.heading("countersign demo")?;
+        page.text(
             "An MCP client speaks over stdio. The gateway before its MCP server demands a client \
              certificate and a bearer token. countersign stands between the two. All of them run \
              in this process; the certificates and the token were made for it, in memory.",
         )?;
-        self.page.verbatim(
+        page.gap()?;
+        page.verbatim(
             "client <-- stdio --> countersign <-- HTTPS, mTLS --> gateway <--> MCP server",
         )?;
-        self.page.text("The bridge is the real one, as if it had been started with:")?;
-        self.page.verbatim(&format!(
-            "countersign --cert {} --key {} --cacert {} \\\n    --bearer env:{TOKEN} \
-             --header '{}: {}' {}",
-            papers::CLIENT,
-            papers::key_of(papers::CLIENT).display(),
-            papers::CA,
-            TENANT.0,
-            TENANT.1,
-            demo.url.uri()
+        page.gap()?;
+        page.text("The bridge is the real one, as if it had been started with:")?;
+        page.gap()?;
+        let (cert, key, ca) = (papers::CLIENT, papers::key_of(papers::CLIENT), papers::CA);
+        let ((name, value), url) = (TENANT, demo.url.uri());
+        page.verbatim(&format!(
+            "countersign --cert {cert} --key {} --cacert {ca} \\\n    \
+             --bearer env:{TOKEN} --header '{name}: {value}' {url}",
+            key.display()
         ))?;
-        self.page.text("→ the client says    | the gateway sees    ← the client gets")
+        page.gap()?;
+        page.text("→ the client says    | the gateway sees    ← the client gets")
     }
 
     /// A session from its beginning to its end.
@@ -158,7 +160,7 @@ impl<W: Write> Tour<W> {
         }
 
         self.heading("The client closes stdin: the bridge ends the session, and itself")?;
-        client.leave();
+        drop(client);
         self.request("DELETE").await?;
         within("the end of the bridge", bridge).await?.map_err(|error| wrong(&error.to_string()))
     }
@@ -187,7 +189,8 @@ impl<W: Write> Tour<W> {
     async fn refused(&mut self, demo: &Demo, refusal: &Refusal) -> Result<(), Failure> {
         self.heading(refusal.title)?;
         let (mut client, bridge) = client::start(demo, &refusal.flags).await?;
-        self.say(&mut client, INITIALIZE).await?;
+        self.page.message('→', "initialize, as before")?;
+        client.say(INITIALIZE).await?;
         let answer = client.hear().await?;
         match within("a refused handshake at the gateway", self.seen.recv()).await? {
             Some(Seen::Refused(why)) => self.page.beyond(&format!("no handshake: {why}"))?,
@@ -203,7 +206,7 @@ impl<W: Write> Tour<W> {
         let what = what.strip_suffix(&format!(". hint: {hint}")).unwrap_or(what);
         self.page.message('←', &format!("error {}: {what}", error["code"]))?;
         self.page.message(' ', &format!("hint: {hint}"))?;
-        client.leave();
+        drop(client);
         within("the end of the bridge", bridge)
             .await?
             .map_err(|error| wrong(&error.to_string()))?;
@@ -252,29 +255,40 @@ impl<W: Write> Tour<W> {
 
     /// What to paste, and where to go from here.
     fn send_off(&mut self) -> Result<(), Failure> {
-        let program = std::env::current_exe().unwrap_or_else(|_| "countersign".into());
-        self.page.heading("Your client, this gateway")?;
-        self.page
-            .text("In the .mcp.json of a project, or wherever your client has its servers:")?;
-        let server = json!({ "command": program, "args": ["demo", "--stdio"] });
-        self.page.verbatim(&configuration("countersign-demo", &server))?;
-        self.page.heading("Your client, your gateway")?;
-        let args = ["--cert", "${CLIENT_CERT}", "--key", "${CLIENT_KEY}"];
-        let env = json!({ "API_URL": "https://mcp.example.com/mcp" });
-        let server = json!({ "command": program, "args": args, "env": env });
-        self.page.verbatim(&configuration("my-server", &server))?;
-        self.page.text(
+        let page = &mut self.page;
+        page.gap()?;
+        page.text(&format!("All {} steps did what they should.", self.step))?;
+        page.heading("Your client, this gateway")?;
+        page.text("In the .mcp.json of a project, or wherever your client has its servers:")?;
+        page.gap()?;
+        page.verbatim(&configuration("countersign-demo", r#""args": ["demo", "--stdio"]"#))?;
+        page.heading("Your client, your gateway")?;
+        let yours = r#""args": ["--cert", "${CLIENT_CERT}", "--key", "${CLIENT_KEY}"],
+      "env": { "API_URL": "https://mcp.example.com/mcp" }"#;
+        page.verbatim(&configuration("my-server", yours))?;
+        page.gap()?;
+        page.text(
             "--cacert FILE if a CA of your own issued the gateway's certificate, --bearer \
-             env:TOKEN for a token, --header 'Name: value' for what else it wants. countersign \
+             env:TOKEN for a token, --header 'Name: value' for what else it wants; countersign \
              --help has the rest.",
         )
     }
 }
 
-/// The `.mcp.json` with one server.
-fn configuration(name: &str, server: &Value) -> String {
-    let whole = json!({ "mcpServers": { name: server } });
-    format!("{whole:#}")
+/// The `.mcp.json` with one server, which is this program.
+fn configuration(name: &str, rest: &str) -> String {
+    let program = std::env::current_exe().unwrap_or_else(|_| "countersign".into());
+    let program = json!(program.to_string_lossy());
+    format!(
+        r#"{{
+  "mcpServers": {{
+    "{name}": {{
+      "command": {program},
+      {rest}
+    }}
+  }}
+}}"#
+    )
 }
 
 /// What stands at `place` of a line must be `expected`.

@@ -29,6 +29,8 @@ pub struct Refusal {
     pub body: Bytes,
     /// The sensitive values the request was sent with.
     pub carried: Arc<[HeaderValue]>,
+    /// Our client certificate in words, if there was one.
+    pub presented: Option<Arc<str>>,
 }
 
 /// The `error` member of a JSON-RPC response.
@@ -145,7 +147,8 @@ impl Refusal {
             ));
         }
         text.contains("SSL certificate error").then(|| {
-            let what = format!("{upstream} refused our client certificate{quote}");
+            let ours = self.presented.as_ref().map(|ours| format!(" ({ours})")).unwrap_or_default();
+            let what = format!("{upstream} refused our client certificate{ours}{quote}");
             Failure::new(Stage::Tls, what).hint(
                 "check the file of --cert: it must be within its dates, and issued by a CA that \
                  the upstream trusts, with any intermediate certificates in the same file",
@@ -193,8 +196,14 @@ impl Refusal {
 #[must_use]
 pub fn error_says_session_lost(error: &[u8]) -> bool {
     let Ok(error) = serde_json::from_slice::<RpcError>(error) else { return false };
-    // -32600 and -32001 are what servers use for it; -32000 is the TypeScript SDK's for all.
-    matches!(error.code, -32_600 | -32_001 | -32_000) && says_session_lost(&error.message)
+    match error.code {
+        // "Invalid Request" is refused before it runs, whatever it was.
+        -32_600 => says_session_lost(&error.message),
+        // Servers of one's own use this code for anything, so only the exact words of the SDKs
+        // count: a tool may have sessions too, and then it has run.
+        -32_001 => error.message.trim_end_matches('.') == "Session not found",
+        _ => false,
+    }
 }
 
 /// Whether words of a server say that it does not know the session.
@@ -267,6 +276,7 @@ mod tests {
             headers: HeaderMap::new(),
             body: Bytes::copy_from_slice(body.as_bytes()),
             carried: Arc::new([]),
+            presented: None,
         }
     }
 
@@ -310,7 +320,12 @@ mod tests {
     #[test]
     fn a_200_with_a_session_error_is_told_from_other_errors() {
         assert!(error_says_session_lost(br#"{"code":-32600,"message":"Session not found"}"#));
-        assert!(error_says_session_lost(br#"{"code":-32001,"message":"unknown session: abc"}"#));
+        assert!(error_says_session_lost(br#"{"code":-32001,"message":"Session not found"}"#));
+        let tools_own: [&[u8]; 2] = [
+            br#"{"code":-32001,"message":"browser session not found"}"#,
+            br#"{"code":-32000,"message":"Session not found"}"#,
+        ];
+        assert!(!tools_own.into_iter().any(error_says_session_lost));
         assert!(!error_says_session_lost(br#"{"code":-32602,"message":"Session not found"}"#));
         assert!(!error_says_session_lost(br#"{"code":-32600,"message":"Invalid Request"}"#));
     }

@@ -77,7 +77,7 @@ pub enum Command {
         /// One message or batch.
         body: Bytes,
         /// Whether a request is in it, so that an answer must come.
-        calls: bool,
+        awaited: bool,
         /// Its session headers.
         context: Context,
     },
@@ -89,6 +89,8 @@ pub enum Command {
         context: Context,
         /// `Last-Event-ID`, to continue a stream.
         resume: Option<Bytes>,
+        /// Whether a request waits for its answer on it.
+        awaited: bool,
         /// The pause.
         after: Duration,
     },
@@ -197,9 +199,9 @@ impl Session {
     /// Takes in what happened and returns what is to be done.
     pub fn handle(&mut self, event: Event) -> Vec<Command> {
         match event {
-            Event::FromClient(message) => self.from_client(message),
+            Event::FromClient(message) => self.client_sent(message),
             Event::Head(exchange, session) => self.head(exchange, session),
-            Event::FromServer(exchange, message) => self.from_server(exchange, &message),
+            Event::FromServer(exchange, message) => self.server_sent(exchange, &message),
             Event::Ended(exchange, end, position) => self.ended(exchange, end, position),
             Event::Elapsed(timer) => self.elapsed(timer),
             Event::ClientClosed => self.closing = true,
@@ -216,7 +218,7 @@ impl Session {
         exchange.is_none_or(|it| it.role == Role::Call && it.unanswered.is_empty())
     }
 
-    fn from_client(&mut self, message: Message) {
+    fn client_sent(&mut self, message: Message) {
         if let Some(refusal) = self.inadmissible(&message) {
             let answers =
                 message.request_ids().map(|id| Command::Deliver(fault::answer(id, &refusal)));
@@ -316,8 +318,8 @@ impl Session {
             self.open.insert(request.clone(), Some(id));
         }
         self.exchanges.insert(id, exchange);
-        let calls = matches!(role, Role::Call | Role::Open { .. });
-        self.out.push(Command::Post { exchange: id, body, calls, context });
+        let awaited = matches!(role, Role::Call | Role::Open { .. });
+        self.out.push(Command::Post { exchange: id, body, awaited, context });
     }
 
     fn name(&mut self) -> ExchangeId {
@@ -388,7 +390,7 @@ impl Session {
         }
     }
 
-    fn from_server(&mut self, id: ExchangeId, message: &Message) {
+    fn server_sent(&mut self, id: ExchangeId, message: &Message) {
         let Some(exchange) = self.exchanges.get(&id) else { return };
         if let Role::Open { own } = exchange.role
             && message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }))
@@ -515,6 +517,7 @@ impl Session {
             exchange: id,
             context,
             resume: None,
+            awaited: false,
             after: Duration::ZERO,
         });
         self.out.push(Command::After(HOLD_FOR_STREAM, Timer::Stream(self.epoch)));

@@ -26,7 +26,7 @@ use crate::{
 /// Far more than any step takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One end of the socket pair; the bridge has the other.
+/// One end of the socket pair; the bridge has the other. Dropped, it is a client that exits.
 pub(super) struct Client {
     lines: Lines<BufReader<OwnedReadHalf>>,
     stdin: OwnedWriteHalf,
@@ -65,9 +65,6 @@ impl Client {
         let line = line.map_err(broken("an answer of the bridge"))?;
         line.ok_or_else(|| wrong("the bridge hung up"))
     }
-
-    /// Closes both ends, as a client that exits.
-    pub(super) fn leave(self) {}
 }
 
 /// What `future` gives, in time.

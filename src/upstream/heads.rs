@@ -1,0 +1,102 @@
+//! The heads of requests and responses as `--debug` shows them: values redacted unless they are
+//! known to be harmless.
+
+use std::{fmt, time::Instant};
+
+use http::{HeaderMap, Response, header};
+
+use crate::service::Request;
+
+/// What a server says of itself and of the body; anything else may be a secret or an echo of one.
+const HARMLESS: [header::HeaderName; 8] = [
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::DATE,
+    header::RETRY_AFTER,
+    header::SERVER,
+    header::TRANSFER_ENCODING,
+];
+
+/// Shows a request that is about to leave, if anybody wants to see it: since when it is away.
+pub(super) fn request(request: &Request) -> Option<Instant> {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return None;
+    }
+    tracing::debug!(
+        method = %request.method(),
+        path = request.uri().path(),
+        bytes = request.body().len(),
+        headers = %Ours(request.headers()),
+        "request"
+    );
+    Some(Instant::now())
+}
+
+/// Shows the response that came to it.
+pub(super) fn response<B>(response: &Response<B>, since: Instant) {
+    let elapsed = since.elapsed();
+    tracing::debug!(
+        status = response.status().as_u16(),
+        version = ?response.version(),
+        ?elapsed,
+        headers = %Theirs(response.headers()),
+        "response"
+    );
+}
+
+/// Our own headers: what is secret is marked so.
+struct Ours<'a>(&'a HeaderMap);
+
+impl fmt::Display for Ours<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        list(f, self.0, |_, value| !value.is_sensitive())
+    }
+}
+
+struct Theirs<'a>(&'a HeaderMap);
+
+impl fmt::Display for Theirs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        list(f, self.0, |name, _| HARMLESS.contains(name))
+    }
+}
+
+fn list(
+    f: &mut fmt::Formatter<'_>,
+    headers: &HeaderMap,
+    shown: impl Fn(&header::HeaderName, &http::HeaderValue) -> bool,
+) -> fmt::Result {
+    for (index, (name, value)) in headers.iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        match value.to_str() {
+            Ok(text) if shown(name, value) => write!(f, "{comma}{name}: {text}")?,
+            _ => write!(f, "{comma}{name}: <redacted>")?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_harmless_values_are_shown() {
+        let mut headers = HeaderMap::new();
+        let mut secret = HeaderValue::from_static("Bearer s3cret");
+        secret.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, secret);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::SET_COOKIE, HeaderValue::from_static("lb=s3cret"));
+        assert_eq!(
+            Theirs(&headers).to_string(),
+            "authorization: <redacted>, content-type: application/json, set-cookie: <redacted>"
+        );
+        headers.remove(header::SET_COOKIE);
+        assert!(!Ours(&headers).to_string().contains("s3cret"));
+    }
+}

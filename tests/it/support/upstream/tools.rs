@@ -1,0 +1,133 @@
+//! What the server can do: its methods, and the tools that make behaviour visible.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::{Shared, mcp::Session, stream::Log};
+
+const TOOLS: [&str; 7] = ["echo", "count", "wait", "progress", "big", "ask", "notify"];
+
+/// Whether the answer to a request is an event stream, if nothing else was said.
+pub fn streams(request: &Value) -> bool {
+    let params = &request["params"];
+    match params["name"].as_str() {
+        Some("progress" | "ask") => true,
+        Some("big") => params["arguments"]["sse"] == true,
+        _ => false,
+    }
+}
+
+/// Runs a request; what it says before its result goes to `log`.
+pub async fn run(
+    shared: &Arc<Shared>,
+    session: &Arc<Session>,
+    log: &Arc<Log>,
+    request: &Value,
+) -> Result<Value, Value> {
+    let params = &request["params"];
+    match request["method"].as_str().unwrap_or_default() {
+        "initialize" => Ok(json!({
+            "protocolVersion": session.version(),
+            "capabilities": {
+                "tools": {"listChanged": true},
+                "prompts": {"listChanged": true},
+                "resources": {"listChanged": true, "subscribe": true},
+                "logging": {},
+            },
+            "serverInfo": {"name": "upstream", "version": "1"},
+        })),
+        "ping" | "logging/setLevel" => Ok(json!({})),
+        "tools/list" => Ok(json!({"tools": TOOLS.map(|name| {
+            json!({"name": name, "description": name, "inputSchema": {"type": "object"}})
+        })})),
+        "prompts/list" => Ok(json!({"prompts": []})),
+        "resources/list" => Ok(json!({"resources": []})),
+        "tools/call" => call(shared, session, log, params).await,
+        method => Err(json!({"code": -32601, "message": format!("no method {method}")})),
+    }
+}
+
+async fn call(
+    shared: &Arc<Shared>,
+    session: &Arc<Session>,
+    log: &Arc<Log>,
+    params: &Value,
+) -> Result<Value, Value> {
+    let arguments = &params["arguments"];
+    match params["name"].as_str().unwrap_or_default() {
+        "echo" => Ok(result(arguments)),
+        "count" => {
+            let n = arguments["n"].clone();
+            let times = shared.recorder.note(|record| {
+                record.ran.push(n.clone());
+                record.ran.iter().filter(|ran| **ran == n).count()
+            });
+            Ok(result(&json!({"n": n, "times": times})))
+        }
+        "wait" => {
+            gate(shared, arguments).await;
+            Ok(result(&json!({"gate": arguments["gate"]})))
+        }
+        "progress" => {
+            let steps = arguments["steps"].as_u64().unwrap_or(3);
+            let token = &params["_meta"]["progressToken"];
+            for step in (1..=steps).filter(|_| !token.is_null()) {
+                log.push(json!({
+                    "jsonrpc": "2.0",
+                    "method": "notifications/progress",
+                    "params": {"progressToken": token, "progress": step, "total": steps},
+                }));
+            }
+            if arguments.get("gate").is_some() {
+                gate(shared, arguments).await;
+            }
+            Ok(result(&json!({"steps": steps})))
+        }
+        "big" => {
+            let bytes = usize::try_from(arguments["bytes"].as_u64().unwrap_or(0)).unwrap();
+            Ok(json!({"content": [{"type": "text", "text": "x".repeat(bytes)}]}))
+        }
+        "ask" => {
+            let (sender, response) = oneshot::channel();
+            let waiter = Box::new(move |response| drop(sender.send(response)));
+            let method = arguments["method"].as_str().unwrap_or("ping");
+            shared.mcp.ask(log, method, &arguments["params"], waiter);
+            Ok(result(&response.await.unwrap_or(Value::Null)))
+        }
+        "notify" => {
+            let heard =
+                session.say(arguments["method"].as_str().unwrap_or_default(), &arguments["params"]);
+            Ok(result(&json!({"heard": heard})))
+        }
+        name => Err(json!({"code": -32602, "message": format!("no tool {name}")})),
+    }
+}
+
+/// A tool's result, as text and as structure.
+fn result(structured: &Value) -> Value {
+    let text = structured.to_string();
+    json!({"content": [{"type": "text", "text": text}], "structuredContent": structured})
+}
+
+/// Waits until the test opens the gate that the arguments name.
+async fn gate(shared: &Shared, arguments: &Value) {
+    let name = arguments["gate"].as_str().unwrap_or_default();
+    let _ = shared.mcp.gates.subscribe().wait_for(|open| open.contains(name)).await;
+}
+
+impl Session {
+    /// Sends a notification on the GET stream; false, and lost, if no one listens.
+    pub fn say(&self, method: &str, params: &Value) -> bool {
+        let heard = self.listen.has_reader();
+        if heard {
+            let mut message = json!({"jsonrpc": "2.0", "method": method});
+            if !params.is_null() {
+                message["params"] = params.clone();
+            }
+            self.listen.push(message);
+        }
+        heard
+    }
+}
