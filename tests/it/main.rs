@@ -6,3 +6,5 @@
 
 mod house;
 mod support;
+
+mod demo;
