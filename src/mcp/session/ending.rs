@@ -123,7 +123,7 @@ impl Session {
         }
         match refusal.message() {
             Some(message) if answers(&message, &exchange) => self.deliver_all(&exchange, &message),
-            _ if lost => self.fail(&exchange, &lost_again(&self.upstream)),
+            _ if lost => self.fail(&exchange, &lost_again(&self.upstream, refusal.status)),
             _ => {
                 let failure = refusal.explain(&self.upstream);
                 self.fail(&exchange, &failure);
@@ -165,6 +165,7 @@ impl Session {
             exchange: id,
             context: exchange.context.clone(),
             resume: exchange.position.last_id.clone(),
+            awaited: true,
             after,
         });
         self.exchanges.insert(id, exchange);
@@ -223,7 +224,13 @@ impl Session {
             let context = exchange.context.clone();
             let resume = exchange.position.last_id.clone();
             self.exchanges.insert(id, exchange);
-            self.out.push(Command::Listen { exchange: id, context, resume, after: pause });
+            self.out.push(Command::Listen {
+                exchange: id,
+                context,
+                resume,
+                awaited: false,
+                after: pause,
+            });
         }
         if self.phase == Phase::Listening(id) {
             self.ready();
@@ -290,8 +297,8 @@ fn worth_asking_again(status: StatusCode) -> bool {
 }
 
 /// A request that was refused for its session twice; sent on, it might go round for ever.
-fn lost_again(upstream: &str) -> Failure {
-    let what = format!("{upstream} lost the session again, as soon as it was replaced");
+fn lost_again(upstream: &str, status: StatusCode) -> Failure {
+    let what = format!("{upstream} lost the session again, as soon as it was replaced ({status})");
     Failure::new(Stage::Response, what).hint(
         "several instances that do not share their sessions may stand behind it: its load \
          balancer has to keep a session on one of them",

@@ -18,7 +18,7 @@ fn each_call_says_what_failed_until_the_upstream_is_back() {
         let id = client.call("count", json!({"n": n}));
         let error = client.error(&id);
         assert_eq!(error["data"]["stage"], "connect", "{error}");
-        assert!(error["message"].as_str().unwrap().contains("connection refused"), "{error}");
+        assert!(error["message"].as_str().unwrap().contains("refuses connections"), "{error}");
         assert!(error["message"].as_str().unwrap().contains("127.0.0.1:"), "{error}");
     }
     upstream.up();

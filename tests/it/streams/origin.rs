@@ -56,7 +56,8 @@ fn a_redirect_that_changes_the_method_or_the_scheme_is_refused() {
     for (status, to) in [(301, "/v2"), (302, "/v2"), (303, "/v2"), (307, &*plain)] {
         upstream.script(Rule::call("count"), Fault::redirect(status, to));
         let id = client.call("count", json!({"n": 1}));
-        assert!(message(&client.error(&id)).contains(&format!("redirects ({status})")));
+        let error = client.error(&id);
+        assert!(message(&error).contains(&format!("redirects ({status}")), "{error}");
     }
     assert!(upstream.seen().iter().all(|seen| seen.path == "/mcp"));
     assert_eq!(upstream.ran(1), 0);
@@ -69,7 +70,8 @@ fn a_redirect_in_a_circle_ends() {
     let mut client = connected(&pki, &upstream, &[]);
     upstream.script(Rule::call("count").always(), Fault::redirect(307, "/mcp"));
     let id = client.call("count", json!({"n": 1}));
-    assert!(message(&client.error(&id)).contains("more than 5 times"));
+    let error = client.error(&id);
+    assert!(message(&error).contains("more than 5 times"), "{error}");
     upstream.clear_script();
     assert_eq!(client.tool("count", json!({"n": 2}))["times"], 1);
 }
