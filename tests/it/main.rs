@@ -3,4 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on panics")]
 
+mod command;
+mod credentials;
 mod support;
+mod tls;
