@@ -70,13 +70,13 @@ impl Calls {
     fn carry_out(self: &Arc<Self>, command: Command) {
         match command {
             Command::Deliver(line) => self.stdout.push(line),
-            Command::Post { exchange, body, calls, context } => {
-                let content = Content::Post { body, calls };
-                self.start(exchange, Outgoing { context, content }, Duration::ZERO);
+            Command::Post { exchange, body, awaited, context } => {
+                let content = Content::Post { body };
+                self.start(exchange, Outgoing { context, content, awaited }, Duration::ZERO);
             }
-            Command::Listen { exchange, context, resume, after } => {
+            Command::Listen { exchange, context, resume, awaited, after } => {
                 let content = Content::Listen { resume };
-                self.start(exchange, Outgoing { context, content }, after);
+                self.start(exchange, Outgoing { context, content, awaited }, after);
             }
             Command::Cancel(exchange) => {
                 if let Some(task) = lock(&self.running).remove(&exchange) {
@@ -113,7 +113,7 @@ impl Calls {
     fn farewell(self: &Arc<Self>, context: Context) {
         let calls = Arc::clone(self);
         lock(&self.farewells).spawn(async move {
-            let outgoing = Outgoing { context, content: Content::Delete };
+            let outgoing = Outgoing { context, content: Content::Delete, awaited: true };
             let sent = exchange::depart(&calls, outgoing);
             let done = tokio::time::timeout(FAREWELL, sent).await;
             tracing::debug!(in_time = done.is_ok(), "session ended");

@@ -45,11 +45,13 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) struct Outgoing {
     pub(super) context: Context,
     pub(super) content: Content,
+    /// A request of the client waits for what comes, so it must come in time.
+    pub(super) awaited: bool,
 }
 
 pub(super) enum Content {
-    /// A message or batch. `calls`: a request is in it, so that an answer must come.
-    Post { body: Bytes, calls: bool },
+    /// A message or batch.
+    Post { body: Bytes },
     /// The event stream, from the start or after an event.
     Listen { resume: Option<Bytes> },
     /// The end of the session.
@@ -57,10 +59,6 @@ pub(super) enum Content {
 }
 
 impl Content {
-    fn calls(&self) -> bool {
-        matches!(self, Self::Post { calls: true, .. })
-    }
-
     fn listens(&self) -> bool {
         matches!(self, Self::Listen { .. })
     }
@@ -80,7 +78,7 @@ fn request(calls: &Calls, outgoing: &Outgoing) -> Request {
         headers.insert(VERSION, version.clone());
     }
     match &outgoing.content {
-        Content::Post { body, .. } => {
+        Content::Post { body } => {
             headers.insert(header::ACCEPT, BOTH);
             headers.insert(header::CONTENT_TYPE, JSON);
             *request.method_mut() = Method::POST;
@@ -122,7 +120,7 @@ pub(super) async fn run(calls: &Arc<Calls>, id: ExchangeId, outgoing: Outgoing) 
     }
     let end = match head.status {
         StatusCode::ACCEPTED | StatusCode::NO_CONTENT => reader.nothing().await,
-        _ if !outgoing.content.calls() => reader.nothing().await,
+        _ if !outgoing.awaited => reader.nothing().await,
         _ => reader.json(&head).await,
     };
     (end, Position::default())
@@ -142,7 +140,7 @@ async fn send(calls: &Arc<Calls>, outgoing: &Outgoing) -> Result<Response, End> 
     let sending = async move { service.ready().await?.call(request).await };
     let limit = calls.idle();
     // The stream's head may come with its first event, whenever that is.
-    let answered = if outgoing.content.listens() {
+    let answered = if outgoing.content.listens() && !outgoing.awaited {
         Ok(sending.await)
     } else {
         tokio::time::timeout(limit, sending).await
@@ -291,11 +289,12 @@ impl Reader<'_> {
         let mut noticed = None;
         let end = loop {
             self.calls.room().await;
-            let settled = outgoing.content.calls() && self.calls.settled(self.id);
+            let settled = outgoing.awaited && self.calls.settled(self.id);
             if settled {
                 self.patience = LINGER;
             }
-            let piece = match self.piece(settled || !outgoing.content.listens()).await {
+            let endless = outgoing.content.listens() && !outgoing.awaited;
+            let piece = match self.piece(!endless).await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break End::Complete { accepted: false },
                 Err(end) => break end,

@@ -78,7 +78,8 @@ impl Splitter {
         loop {
             let Some(found) = memchr::memchr(b'\n', &self.buffer[self.scanned..]) else {
                 self.scanned = self.buffer.len();
-                if self.scanned > self.limit || self.skipping.is_some() {
+                // One byte more may be the carriage return of the line's end.
+                if self.scanned > self.limit + 1 || self.skipping.is_some() {
                     self.skip();
                 }
                 return None;

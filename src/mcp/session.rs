@@ -77,7 +77,7 @@ pub enum Command {
         /// One message or batch.
         body: Bytes,
         /// Whether a request is in it, so that an answer must come.
-        calls: bool,
+        awaited: bool,
         /// Its session headers.
         context: Context,
     },
@@ -89,6 +89,8 @@ pub enum Command {
         context: Context,
         /// `Last-Event-ID`, to continue a stream.
         resume: Option<Bytes>,
+        /// Whether a request waits for its answer on it.
+        awaited: bool,
         /// The pause.
         after: Duration,
     },
@@ -316,8 +318,8 @@ impl Session {
             self.open.insert(request.clone(), Some(id));
         }
         self.exchanges.insert(id, exchange);
-        let calls = matches!(role, Role::Call | Role::Open { .. });
-        self.out.push(Command::Post { exchange: id, body, calls, context });
+        let awaited = matches!(role, Role::Call | Role::Open { .. });
+        self.out.push(Command::Post { exchange: id, body, awaited, context });
     }
 
     fn name(&mut self) -> ExchangeId {
@@ -515,6 +517,7 @@ impl Session {
             exchange: id,
             context,
             resume: None,
+            awaited: false,
             after: Duration::ZERO,
         });
         self.out.push(Command::After(HOLD_FOR_STREAM, Timer::Stream(self.epoch)));

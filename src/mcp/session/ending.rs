@@ -164,6 +164,7 @@ impl Session {
             exchange: id,
             context: exchange.context.clone(),
             resume: exchange.position.last_id.clone(),
+            awaited: true,
             after,
         });
         self.exchanges.insert(id, exchange);
@@ -222,7 +223,13 @@ impl Session {
             let context = exchange.context.clone();
             let resume = exchange.position.last_id.clone();
             self.exchanges.insert(id, exchange);
-            self.out.push(Command::Listen { exchange: id, context, resume, after: pause });
+            self.out.push(Command::Listen {
+                exchange: id,
+                context,
+                resume,
+                awaited: false,
+                after: pause,
+            });
         }
         if self.phase == Phase::Listening(id) {
             self.ready();

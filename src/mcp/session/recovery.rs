@@ -66,10 +66,13 @@ impl Session {
         self.post_as(Role::Open { own: true }, message, false);
     }
 
-    /// Questions of the old session can't be answered any more: the client may drop them.
+    /// Questions of the session before can't be answered any more: the client may drop them.
+    /// They stay known, so that an answer that comes all the same is not taken for one to a
+    /// question of the new session.
     fn dismiss_asked(&mut self) {
-        for (id, _) in std::mem::take(&mut self.asked) {
-            let line = handshake::cancel(&id, "the server lost the session");
+        let before = self.epoch - 1;
+        for id in self.asked.iter().filter(|(_, epoch)| **epoch == before).map(|(id, _)| id) {
+            let line = handshake::cancel(id, "the server lost the session");
             self.out.push(Command::Deliver(line));
         }
     }
@@ -104,6 +107,9 @@ impl Session {
         self.phase = Phase::Lost;
         tracing::warn!(%failure, "the session could not be replaced");
         let held = std::mem::take(&mut self.held);
+        if held.iter().any(|(message, _)| message.request_ids().next().is_none()) {
+            tracing::warn!("notifications or responses of the client could not be sent");
+        }
         for id in held.iter().flat_map(|(message, _)| message.request_ids()) {
             if self.open.remove(id).is_some() {
                 self.out.push(Command::Deliver(fault::answer(id, failure)));
