@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on panics")]
 #![allow(clippy::disallowed_methods, reason = "the bans are for the program")]
 
+mod command;
+mod credentials;
+mod demo;
 mod house;
 mod support;
-
-mod demo;
+mod tls;
