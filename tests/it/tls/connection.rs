@@ -47,8 +47,8 @@ fn a_port_that_no_one_listens_on_is_told_with_its_address() {
     let upstream = Upstream::mutual(&pki);
     upstream.down();
     let refusal = Refusal::of_initialize(&Client::bridge(&pki, &upstream));
-    let words = [&*upstream.address().to_string(), "could not be reached: connection refused"];
-    refusal.says("connect", &words, "the server is up");
+    let words = [&*upstream.address().to_string(), "refuses connections"];
+    refusal.says("connect", &words, "is it running");
 }
 
 #[test]
@@ -79,7 +79,8 @@ fn an_answer_that_is_cut_off_is_an_unknown_outcome_however_it_ended() {
             upstream.script(Rule::call("count"), Fault::Cut { at: 5, ending });
             let id = client.call("count", json!({"n": 1}));
             let refusal = Refusal::of(&client.error(&id));
-            refusal.says("response", &["the response of", "broke off"], "");
+            let words = ["outcome unknown: the response of", "broke off after 5 bytes"];
+            refusal.says("send", &words, "check before you call it again");
             assert_eq!(client.tool("count", json!({"n": 2}))["times"], 1, "{http} {ending:?}");
             assert_eq!(upstream.ran(1), 1, "{http} {ending:?}");
         }
