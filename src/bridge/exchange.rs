@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, respo
 use http_body_util::BodyExt as _;
 use tower::{Service as _, ServiceExt as _};
 
-use super::calls::Calls;
+use super::{Settings, stdout::Stdout};
 use crate::{
     failure::{Failure, Stage},
     mcp::{
@@ -22,7 +22,7 @@ use crate::{
         session::{Context, End, Event, ExchangeId, Position},
         sse::{self, Decoder},
     },
-    service::{Body, Carried, Presented, Request, Response},
+    service::{Body, Carried, HttpService, Presented, Request, Response},
 };
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -40,6 +40,19 @@ const REFUSAL_BODY: usize = 64 * 1024;
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
 /// How long a response may stay open once all it was to answer is answered.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// What all exchanges share.
+pub(super) struct Wire {
+    pub(super) settings: Settings,
+    pub(super) service: HttpService,
+    pub(super) stdout: Stdout,
+}
+
+/// The session behind an exchange: told what comes, and asked whether more is awaited.
+pub(super) struct Behind<'a> {
+    pub(super) on: &'a (dyn Fn(Event) + Send + Sync),
+    pub(super) settled: &'a (dyn Fn() -> bool + Send + Sync),
+}
 
 /// What is sent.
 pub(super) struct Outgoing {
@@ -65,9 +78,9 @@ impl Content {
 }
 
 /// The request for `outgoing` (2025-11-25 transports, "Sending Messages to the Server").
-fn request(calls: &Calls, outgoing: &Outgoing) -> Request {
+fn request(settings: &Settings, outgoing: &Outgoing) -> Request {
     let mut request = Request::default();
-    *request.uri_mut() = calls.uri().clone();
+    *request.uri_mut() = settings.uri.clone();
     let headers = request.headers_mut();
     headers.reserve(12);
     headers.insert(header::USER_AGENT, AGENT);
@@ -97,8 +110,13 @@ fn request(calls: &Calls, outgoing: &Outgoing) -> Request {
 }
 
 /// Sends and follows one exchange to its end.
-pub(super) async fn run(calls: &Arc<Calls>, id: ExchangeId, outgoing: Outgoing) -> (End, Position) {
-    let response = match send(calls, &outgoing).await {
+pub(super) async fn run(
+    wire: &Wire,
+    behind: Behind<'_>,
+    id: ExchangeId,
+    outgoing: Outgoing,
+) -> (End, Position) {
+    let response = match send(wire, &outgoing).await {
         Ok(response) => response,
         Err(end) => return (end, Position::default()),
     };
@@ -106,14 +124,15 @@ pub(super) async fn run(calls: &Arc<Calls>, id: ExchangeId, outgoing: Outgoing) 
     if !head.status.is_success() {
         return (refusal(head, body).await, Position::default());
     }
-    let mut reader = Reader { calls, id, body, patience: calls.idle(), read: 0 };
+    let patience = wire.settings.idle_timeout;
+    let mut reader = Reader { wire, behind, id, body, patience, read: 0 };
     let streams = is_type(&head.headers, "text/event-stream");
     if outgoing.content.listens() && !streams {
         // A page where a stream should be: the same as a server without one.
         return (refusal(head, reader.body).await, Position::default());
     }
     if outgoing.content.listens() || head.headers.contains_key(SESSION) {
-        calls.on(Event::Head(id, session_of(&head.headers)));
+        (reader.behind.on)(Event::Head(id, session_of(&head.headers)));
     }
     if streams {
         return reader.events(&outgoing).await;
@@ -127,18 +146,18 @@ pub(super) async fn run(calls: &Arc<Calls>, id: ExchangeId, outgoing: Outgoing) 
 }
 
 /// Ends the session; what the upstream makes of it does not matter any more.
-pub(super) async fn depart(calls: &Arc<Calls>, outgoing: Outgoing) {
-    match send(calls, &outgoing).await {
+pub(super) async fn depart(wire: &Wire, outgoing: Outgoing) {
+    match send(wire, &outgoing).await {
         Ok(response) => tracing::debug!(status = response.status().as_u16(), "DELETE answered"),
         Err(_) => tracing::debug!("DELETE not answered"),
     }
 }
 
-async fn send(calls: &Arc<Calls>, outgoing: &Outgoing) -> Result<Response, End> {
-    let request = request(calls, outgoing);
-    let mut service = calls.service();
+async fn send(wire: &Wire, outgoing: &Outgoing) -> Result<Response, End> {
+    let request = request(&wire.settings, outgoing);
+    let mut service = wire.service.clone();
     let sending = async move { service.ready().await?.call(request).await };
-    let limit = calls.idle();
+    let limit = wire.settings.idle_timeout;
     // The stream's head may come with its first event, whenever that is.
     let answered = if outgoing.content.listens() && !outgoing.awaited {
         Ok(sending.await)
@@ -190,7 +209,8 @@ fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
 
 /// Follows one response's body.
 struct Reader<'a> {
-    calls: &'a Arc<Calls>,
+    wire: &'a Wire,
+    behind: Behind<'a>,
     id: ExchangeId,
     body: Body,
     patience: Duration,
@@ -232,7 +252,7 @@ impl Reader<'_> {
 
     /// One JSON document.
     async fn json(&mut self, head: &response::Parts) -> End {
-        let limit = self.calls.max_message();
+        let limit = self.wire.settings.max_message;
         let mut whole = Gather::default();
         let expected = http_body::Body::size_hint(&self.body).exact().unwrap_or(0);
         loop {
@@ -240,7 +260,7 @@ impl Reader<'_> {
             {
                 return self.too_large();
             }
-            self.calls.room().await;
+            self.wire.stdout.room().await;
             match self.piece(true).await {
                 Ok(Some(piece)) => whole.add(piece, expected),
                 Ok(None) => break,
@@ -253,7 +273,7 @@ impl Reader<'_> {
         }
         match Message::parse(body) {
             Ok(message) => {
-                self.calls.on(Event::FromServer(self.id, message));
+                (self.behind.on)(Event::FromServer(self.id, message));
                 End::Complete { accepted: false }
             }
             Err(error) => End::Broken(self.no_message(head, &error.to_string())),
@@ -261,14 +281,16 @@ impl Reader<'_> {
     }
 
     fn too_large(&self) -> End {
-        let limit = self.calls.max_message();
-        let what =
-            format!("{} answered with a message of more than {limit} bytes", self.calls.upstream());
+        let limit = self.wire.settings.max_message;
+        let what = format!(
+            "{} answered with a message of more than {limit} bytes",
+            self.wire.settings.upstream
+        );
         End::Broken(Failure::new(Stage::Protocol, what).hint("raise --max-message to let it pass"))
     }
 
     fn no_message(&self, head: &response::Parts, why: &str) -> Failure {
-        let upstream = self.calls.upstream();
+        let upstream = &self.wire.settings.upstream;
         if is_type(&head.headers, "application/json") {
             let what = format!("{upstream} answered with something that is no MCP message: {why}");
             return Failure::new(Stage::Protocol, what)
@@ -284,12 +306,12 @@ impl Reader<'_> {
 
     /// An event stream.
     async fn events(&mut self, outgoing: &Outgoing) -> (End, Position) {
-        let mut decoder = Decoder::new(self.calls.max_message());
+        let mut decoder = Decoder::new(self.wire.settings.max_message);
         let mut progressed = false;
         let mut noticed = None;
         let end = loop {
-            self.calls.room().await;
-            let settled = outgoing.awaited && self.calls.settled(self.id);
+            self.wire.stdout.room().await;
+            let settled = outgoing.awaited && (self.behind.settled)();
             if settled {
                 self.patience = LINGER;
             }
@@ -328,7 +350,7 @@ impl Reader<'_> {
             let message = match Message::parse(event.data) {
                 Ok(message) => message,
                 Err(error) => {
-                    let upstream = self.calls.upstream();
+                    let upstream = &self.wire.settings.upstream;
                     let what = format!("{upstream} sent an event that is no MCP message: {error}");
                     return Err(End::Broken(
                         Failure::new(Stage::Protocol, what)
@@ -339,9 +361,9 @@ impl Reader<'_> {
             let answers =
                 message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }));
             if let Some(since) = noticed.take().filter(|_| answers) {
-                self.calls.let_read(since).await;
+                self.wire.stdout.let_read(since).await;
             }
-            self.calls.on(Event::FromServer(self.id, message));
+            (self.behind.on)(Event::FromServer(self.id, message));
             if !answers {
                 *noticed = Some(Instant::now());
             }

@@ -6,5 +6,7 @@
 
 mod command;
 mod credentials;
+mod demo;
+mod house;
 mod support;
 mod tls;
