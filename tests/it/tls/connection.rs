@@ -146,3 +146,12 @@ fn the_first_message_offers_the_hybrid_group_first() {
     assert_eq!(hello.named_groups().unwrap()[0], NamedGroup::X25519MLKEM768);
     assert_eq!(hello.server_name(), Some("localhost"));
 }
+
+#[test]
+fn a_port_that_speaks_tls_is_recognised_where_plain_http_was_asked_for() {
+    let pki = Pki::new();
+    let upstream = Upstream::mutual(&pki);
+    let url = upstream.url().replace("https://", "http://");
+    let refusal = Refusal::of_initialize(&Countersign::to(&url));
+    refusal.says("protocol", &["answered with something else than HTTP"], "speak HTTP");
+}
