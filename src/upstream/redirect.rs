@@ -74,7 +74,7 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
     let Some(mut there) = there else {
         let what = format!("{here} redirects ({status}) to something that is no URL");
         return Err(
-            Failure::new(Stage::Response, what).hint("point the URL at the MCP endpoint itself")
+            Failure::new(stage(status), what).hint("point the URL at the MCP endpoint itself")
         );
     };
     there.set_fragment(None);
@@ -82,7 +82,7 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
     let shown = Shown::from(&there);
     let refused = |why: &str, hint: String| {
         let what = format!("{here} redirects ({status}) to {shown}: not followed, {why}");
-        Err(Failure::new(Stage::Response, what).hint(hint))
+        Err(Failure::new(stage(status), what).hint(hint))
     };
     let Some(to) = to.filter(|to| origin.is_origin_of(to)) else {
         if there.scheme() == "http" && there.host_str() == from.host() && origin.is_https() {
@@ -132,6 +132,12 @@ impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// 303 says "see other" once a request was processed (RFC 9110, section 15.4.4); every other
+/// redirect was given in place of it, so the URL is what is wrong.
+fn stage(status: StatusCode) -> Stage {
+    if status == StatusCode::SEE_OTHER { Stage::Response } else { Stage::Configuration }
 }
 
 #[cfg(test)]
