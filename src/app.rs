@@ -38,7 +38,13 @@ pub async fn run(cli: &Cli, parent: Parent) -> ExitCode {
 
 async fn run_bridge(cli: &Cli, parent: Parent) -> Result<(), Failure> {
     let stop = shutdown::requested(parent).map_err(|error| signals(&error)).inspect_err(report)?;
-    match prepare(cli).await {
+    let mut stop = std::pin::pin!(stop);
+    let prepared = tokio::select! {
+        prepared = prepare(cli) => prepared,
+        // A passphrase's command may take its time.
+        _ = &mut stop => return Ok(()),
+    };
+    match prepared {
         Ok((settings, service)) => {
             bridge::run(settings, service, (Input::stdin(), Output::stdout()), stop).await;
             Ok(())

@@ -43,6 +43,7 @@ impl Http {
 }
 
 /// One of them, with a session started.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is not moved about")]
 pub(crate) enum Side {
     Limit { https: Https, pipe: Pipe },
     Bridge { pipe: Pipe, sent: u64 },

@@ -40,6 +40,8 @@ const REFUSAL_BODY: usize = 64 * 1024;
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
 /// How long a response may stay open once all it was to answer is answered.
 const LINGER: Duration = Duration::from_secs(2);
+/// A stream that lasted this long was a good one, even if nothing came.
+const LASTING: Duration = Duration::from_secs(10);
 
 /// What all exchanges share.
 pub(super) struct Wire {
@@ -307,7 +309,7 @@ impl Reader<'_> {
     /// An event stream.
     async fn events(&mut self, outgoing: &Outgoing) -> (End, Position) {
         let mut decoder = Decoder::new(self.wire.settings.max_message);
-        let mut progressed = false;
+        let (mut progressed, started) = (false, Instant::now());
         let mut noticed = None;
         let end = loop {
             self.wire.stdout.room().await;
@@ -325,23 +327,20 @@ impl Reader<'_> {
             let decoded = decoder.push(&piece, |event| events.push(event));
             progressed |= !events.is_empty();
             drop(piece);
-            if let Err(end) = self.deliver(events, &mut noticed).await {
-                break end;
-            }
+            self.deliver(events, &mut noticed).await;
             if decoded.is_err() {
                 break self.too_large();
             }
         };
-        let last_id = decoder.last_id().cloned();
+        // An id that can't be a header's value can't be asked for.
+        let sendable = |id: &Bytes| HeaderValue::from_maybe_shared(id.clone()).is_ok();
+        let last_id = decoder.last_id().filter(|id| sendable(id)).cloned();
+        progressed |= started.elapsed() >= LASTING;
         (end, Position { last_id, retry: decoder.retry(), progressed })
     }
 
     /// Reports the messages of the events that one piece completed.
-    async fn deliver(
-        &mut self,
-        events: Vec<sse::Event>,
-        noticed: &mut Option<Instant>,
-    ) -> Result<(), End> {
+    async fn deliver(&mut self, events: Vec<sse::Event>, noticed: &mut Option<Instant>) {
         for event in events {
             let is_message = event.kind.is_empty() || event.kind == "message";
             if !is_message || event.data.is_empty() {
@@ -349,13 +348,10 @@ impl Reader<'_> {
             }
             let message = match Message::parse(event.data) {
                 Ok(message) => message,
+                // Something of a gateway's; the answer may be in the next event.
                 Err(error) => {
-                    let upstream = &self.wire.settings.upstream;
-                    let what = format!("{upstream} sent an event that is no MCP message: {error}");
-                    return Err(End::Broken(
-                        Failure::new(Stage::Protocol, what)
-                            .hint("it may have run: check before you call it again"),
-                    ));
+                    tracing::warn!(%error, "an event that is no MCP message is skipped");
+                    continue;
                 }
             };
             let answers =
@@ -368,7 +364,6 @@ impl Reader<'_> {
                 *noticed = Some(Instant::now());
             }
         }
-        Ok(())
     }
 }
 

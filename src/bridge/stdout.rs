@@ -158,6 +158,7 @@ impl Stdout {
 
     fn fail(&self, queue: &mut Queue) {
         *queue = Queue { broken: true, ..Queue::default() };
+        self.0.waiting.notify_one();
         self.0.room.notify_waiters();
     }
 }

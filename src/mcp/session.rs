@@ -166,6 +166,8 @@ pub struct Session {
     held: VecDeque<(Message, bool)>,
     /// Requests of the server that the client has not answered, with their session.
     asked: HashMap<Id, u64>,
+    /// Sessions in a row that the server dropped before they answered anything.
+    churn: u32,
     closing: bool,
     out: Vec<Command>,
 }
@@ -191,6 +193,7 @@ impl Session {
             open: HashMap::new(),
             held: VecDeque::new(),
             asked: HashMap::new(),
+            churn: 0,
             closing: false,
             out: Vec::new(),
         }
@@ -238,9 +241,6 @@ impl Session {
                 return self.out.push(Command::Deliver(fault::unknown_method(id, method)));
             }
             Some(Envelope::Notification { method }) => match &**method {
-                "notifications/initialized" if self.phase == Phase::Opened => {
-                    return self.confirm(message);
-                }
                 "notifications/cancelled" if self.cancelled_by_client(&message) => return,
                 _ => {}
             },
@@ -275,6 +275,15 @@ impl Session {
     }
 
     fn route(&mut self, message: Message) {
+        if let Some(Envelope::Notification { method }) = message.single()
+            && &**method == "notifications/initialized"
+            && self.phase == Phase::Opened
+        {
+            return self.confirm(message);
+        }
+        if message.request_ids().next().is_none() && ending::belongs_to_session(&message) {
+            return self.reply(message);
+        }
         match self.phase {
             Phase::Idle | Phase::Opened | Phase::Ready => self.post(message, false),
             Phase::Opening | Phase::Confirming | Phase::Listening(_) => self.hold(message, false),
@@ -286,10 +295,29 @@ impl Session {
         }
     }
 
+    /// Sends what belongs to a request in flight, at once: the server may wait for it before it
+    /// answers anything else, the `initialize` included.
+    fn reply(&mut self, message: Message) {
+        let opening = self.exchanges.values().find(|it| matches!(it.role, Role::Open { .. }));
+        let session = opening.filter(|_| self.phase == Phase::Opening).map(|it| it.opened.clone());
+        match (self.phase, session) {
+            (Phase::Lost | Phase::Finished, _) => {}
+            (Phase::Opening, Some(None) | None) => {
+                tracing::debug!("what belongs to the session before is dropped");
+            }
+            (Phase::Opening, Some(session)) => {
+                let before = std::mem::replace(&mut self.context.session, session);
+                self.post(message, false);
+                self.context.session = before;
+            }
+            _ => self.post(message, false),
+        }
+    }
+
     /// Keeps a message for the session that is being opened.
     fn hold(&mut self, message: Message, replayed: bool) {
-        if self.held.len() >= 4 * self.limits.in_flight {
-            // Only notifications can be so many; requests are bounded before.
+        let calls = message.request_ids().next().is_some();
+        if !calls && self.held.len() >= 4 * self.limits.in_flight {
             tracing::warn!("too many messages wait for the session, one notification is dropped");
             return;
         }
@@ -329,6 +357,7 @@ impl Session {
 
     /// The client opens a session, its first or (on the same pipe) another.
     fn open_for_client(&mut self, message: Message) {
+        self.abandon_own_opening();
         if self.phase == Phase::Opening {
             let failure = Failure::new(Stage::Downstream, "a session is already being opened");
             let answers =
@@ -340,6 +369,18 @@ impl Session {
         self.handshake = Some(Handshake { initialize: message.clone(), initialized: None });
         self.phase = Phase::Opening;
         self.post_as(Role::Open { own: false }, message, false);
+    }
+
+    /// Our own replay of the handshake gives way to the client's new one.
+    fn abandon_own_opening(&mut self) {
+        let mut exchanges = self.exchanges.iter();
+        let own = exchanges.find(|(_, it)| it.role == Role::Open { own: true });
+        if let Some((id, _)) = own {
+            let id = *id;
+            self.exchanges.remove(&id);
+            self.out.push(Command::Cancel(id));
+            self.phase = Phase::Lost;
+        }
     }
 
     fn confirm(&mut self, message: Message) {
@@ -362,15 +403,12 @@ impl Session {
             self.open.remove(&id);
             return true;
         }
-        let Some(Some(exchange)) = self.open.get(&id) else { return false };
-        if let Some(exchange) = self.exchanges.get_mut(exchange) {
-            // One of a batch: the rest goes on, this one needs no answer any more.
-            if exchange.unanswered.len() > 1 {
-                exchange.unanswered.retain(|open| *open != id);
-                self.open.remove(&id);
-            } else {
-                exchange.cancelled = true;
-            }
+        // It needs no answer any more: what comes all the same is dropped (2025-11-25
+        // basic/utilities/cancellation, "Behavior Requirements").
+        if let Some(Some(exchange)) = self.open.remove(&id)
+            && let Some(exchange) = self.exchanges.get_mut(&exchange)
+        {
+            exchange.unanswered.retain(|open| *open != id);
         }
         false
     }
@@ -413,7 +451,12 @@ impl Session {
     /// Sends what was held.
     fn flush(&mut self) {
         for (message, replayed) in std::mem::take(&mut self.held) {
-            self.post(message, replayed);
+            match self.phase {
+                Phase::Idle | Phase::Opened | Phase::Ready if replayed => self.post(message, true),
+                _ if replayed => self.hold(message, true),
+                // The client's `initialized` may be among them, and then what follows waits on.
+                _ => self.route(message),
+            }
         }
     }
 
@@ -437,7 +480,7 @@ impl Session {
         }
         let busy = |it: &Exchange| match it.role {
             Role::Listen => false,
-            Role::Call => !it.cancelled && !it.unanswered.is_empty(),
+            Role::Call => !it.unanswered.is_empty(),
             Role::Open { .. } | Role::Confirm | Role::Notice => true,
         };
         if self.exchanges.values().any(busy) {
@@ -450,7 +493,8 @@ impl Session {
 
     /// Answers what is still open, since there is no more time.
     fn expire(&mut self) {
-        let failure = Failure::new(Stage::Send, "the bridge was shut down before the answer came");
+        let failure = Failure::new(Stage::Send, "the bridge was shut down before the answer came")
+            .hint("the request may have run: check before you call it again");
         for id in std::mem::take(&mut self.open).into_keys() {
             self.out.push(Command::Deliver(fault::answer(&id, &failure)));
         }

@@ -1,7 +1,7 @@
 //! A response's body on its way in: unchanged, with errors that say how far it came.
 //!
-//! A body that goes on under a TLS configuration that was replaced ends at the maximum age: an
-//! event stream can last for days, and would keep an identity in use that was taken out of it.
+//! A stream that is listened to under a TLS configuration that was replaced ends at the maximum
+//! age: it can last for days, and would keep an identity in use that was taken out of it.
 
 use std::{
     pin::Pin,
@@ -36,13 +36,21 @@ pub(super) struct Arriving {
     received: u64,
     generation: Arc<Tls>,
     source: Arc<Source>,
+    /// An event stream that somebody listens to: it ends with its identity. A call's answer goes
+    /// on, however long it takes.
+    ages: bool,
     /// Made by the first wait: most bodies are there at once and never pay for it.
     aged: Option<BoxFuture<'static, ()>>,
 }
 
 impl Arriving {
-    pub(super) fn new(inner: Incoming, generation: Arc<Tls>, source: Arc<Source>) -> Self {
-        Self { inner: Some(inner), received: 0, generation, source, aged: None }
+    pub(super) fn new(
+        inner: Incoming,
+        generation: Arc<Tls>,
+        source: Arc<Source>,
+        ages: bool,
+    ) -> Self {
+        Self { inner: Some(inner), received: 0, generation, source, ages, aged: None }
     }
 
     fn fail(&mut self, what: String) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
@@ -83,6 +91,7 @@ impl Body for Arriving {
                 ));
             }
             Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending if !this.ages => return Poll::Pending,
             Poll::Pending => {}
         }
         let aged = this.aged.get_or_insert_with(|| {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Version;
+use http::{Method, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -113,9 +113,10 @@ impl Upstream {
         let mut tries = 1;
         loop {
             let shown = heads::request(&request);
+            let listens = request.method() == Method::GET;
             let (generation, sent) = self.begin(request);
             let error = match sent.await {
-                Ok(response) => return Ok(self.arriving(response, generation, shown)),
+                Ok(response) => return Ok(self.arriving(response, generation, shown, listens)),
                 Err(error) => error,
             };
             match &spare {
@@ -154,6 +155,7 @@ impl Upstream {
         mut response: http::Response<Incoming>,
         generation: Arc<Tls>,
         shown: Option<Instant>,
+        listens: bool,
     ) -> Response {
         if let Some(since) = shown {
             heads::response(&response, since);
@@ -164,7 +166,8 @@ impl Upstream {
         {
             response.extensions_mut().insert(Presented(identity.to_string().into()));
         }
-        response.map(|body| Body::new(Arriving::new(body, generation, Arc::clone(&self.source))))
+        let source = Arc::clone(&self.source);
+        response.map(|body| Body::new(Arriving::new(body, generation, source, listens)))
     }
 }
 

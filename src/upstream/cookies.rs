@@ -15,7 +15,7 @@ use cookie::Cookie;
 use http::{HeaderMap, HeaderValue, Uri, header};
 use tower::{Service as _, service_fn};
 
-use crate::service::{HttpService, Request};
+use crate::service::{Carried, HttpService, Request};
 
 /// RFC 6265, section 6.1, has 50 cookies a domain and 4096 bytes a cookie.
 const COOKIES_AT_MOST: usize = 50;
@@ -35,13 +35,24 @@ pub fn keep_cookies(inner: HttpService) -> HttpService {
                 jar.add_to(&mut request);
             }
             let uri = request.uri().clone();
-            let response = inner.call(request).await?;
+            let sent = request.headers().get(header::COOKIE).cloned();
+            let mut response = inner.call(request).await?;
+            if let Some(sent) = sent.filter(|_| !response.status().is_success()) {
+                response.extensions_mut().insert(Carried(values(&sent)));
+            }
             if response.headers().contains_key(header::SET_COOKIE) {
                 jar.store(&uri, response.headers());
             }
             Ok(response)
         }
     }))
+}
+
+/// The values in a `Cookie` header, each of which may be what a session hangs on.
+fn values(sent: &HeaderValue) -> Arc<[HeaderValue]> {
+    let pairs = sent.as_bytes().split(|byte| *byte == b';');
+    let values = pairs.filter_map(|pair| pair.splitn(2, |byte| *byte == b'=').nth(1));
+    values.filter_map(|value| HeaderValue::from_bytes(value).ok()).collect()
 }
 
 struct Jar {

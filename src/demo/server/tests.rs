@@ -1,3 +1,4 @@
+//! The demo's server as its callers meet it: requests on one side, answers on the other.
 #![allow(clippy::unwrap_used)]
 use super::*;
 

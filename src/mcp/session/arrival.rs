@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use super::{
-    Command, Context, ExchangeId, MAX_ASKED, Offered, Phase, Session, exchange::Role,
+    Command, Context, ExchangeId, MAX_ASKED, Offered, Phase, Session,
+    exchange::{Exchange, Role},
     handshake::Agreed,
 };
 use crate::mcp::{
@@ -34,32 +35,46 @@ impl Session {
     }
 
     pub(super) fn server_sent(&mut self, id: ExchangeId, message: &Message) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
-        if let Role::Open { own } = exchange.role
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        let (role, epoch) = (exchange.role, exchange.epoch);
+        let first = !std::mem::replace(&mut exchange.touched, true);
+        if let Role::Open { own } = role
             && message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }))
         {
             return self.opened(id, own, message);
         }
-        let mut deliver = false;
-        for envelope in message.envelopes() {
-            deliver |= match envelope {
-                Envelope::Notification { .. } => true,
-                Envelope::Request { id, .. } => {
-                    if self.asked.len() < MAX_ASKED {
-                        self.asked.insert(id.clone(), self.epoch);
-                    }
-                    true
-                }
-                Envelope::Response { id: answered, error } => {
-                    if self.refused_by_error(id, answered.as_ref(), error.as_ref()) {
-                        return;
-                    }
-                    answered.as_ref().is_some_and(|answered| self.answered(answered))
-                }
-            };
+        if let Some(Envelope::Response { id: answered, error: Some(error) }) = message.single()
+            && self.refused_by_error(id, answered.as_ref(), error, first)
+        {
+            return;
         }
-        if deliver {
+        let wanted: Vec<bool> =
+            message.envelopes().iter().map(|envelope| self.wanted(envelope, epoch)).collect();
+        if wanted.iter().all(|wanted| *wanted) {
             self.out.push(Command::Deliver(message.line()));
+            return;
+        }
+        // Of a batch only what is news: a second answer must not reach the client.
+        for (part, _) in message.parts().zip(wanted).filter(|(_, wanted)| *wanted) {
+            self.out.push(Command::Deliver(part));
+        }
+    }
+
+    /// Whether the client is to see a message of the server's, which is noted as seen.
+    fn wanted(&mut self, envelope: &Envelope, epoch: u64) -> bool {
+        match envelope {
+            Envelope::Notification { .. } => true,
+            Envelope::Request { id, .. } => {
+                if self.asked.len() >= MAX_ASKED {
+                    let current = self.epoch;
+                    self.asked.retain(|_, epoch| *epoch == current);
+                }
+                if self.asked.len() < MAX_ASKED {
+                    self.asked.insert(id.clone(), epoch);
+                }
+                true
+            }
+            Envelope::Response { id, .. } => id.as_ref().is_some_and(|id| self.answered(id)),
         }
     }
 
@@ -73,6 +88,8 @@ impl Session {
         if let Some(exchange) = exchange.and_then(|exchange| self.exchanges.get_mut(&exchange)) {
             exchange.unanswered.retain(|open| open != id);
         }
+        // A session that answers is a good one.
+        self.churn = 0;
         true
     }
 
@@ -82,50 +99,75 @@ impl Session {
         &mut self,
         id: ExchangeId,
         answered: Option<&Id>,
-        error: Option<&Bytes>,
+        error: &Bytes,
+        first: bool,
     ) -> bool {
-        let (Some(error), Some(exchange)) = (error, self.exchanges.get(&id)) else { return false };
+        let Some(exchange) = self.exchanges.get(&id) else { return false };
         if exchange.role != Role::Call || exchange.unanswered.is_empty() {
             return false;
         }
-        let own = answered.is_some_and(|answered| self.open.contains_key(answered));
-        let lost = exchange.context.session.is_some() && refusal::error_says_session_lost(error);
-        if lost && !exchange.replayed && self.handshake.is_some() {
+        let named = answered.is_some_and(|answered| self.open.contains_key(answered));
+        // What has sent anything before has begun to run.
+        let untouched = first && exchange.position.last_id.is_none();
+        let lost = refusal::error_says_session_lost(error, named);
+        if lost && untouched && self.may_replay(exchange) && exchange.context.session.is_some() {
             self.out.push(Command::Cancel(id));
             if let Some(exchange) = self.exchanges.remove(&id) {
                 self.replace_session(exchange);
             }
             return true;
         }
-        if own {
+        if named {
             return false;
         }
         // Some servers answer with the id null or "server-error": it can only mean this call.
         let ids = self.exchanges.get_mut(&id).map(|e| std::mem::take(&mut e.unanswered));
-        for id in ids.unwrap_or_default() {
+        self.answer_unnamed(ids.unwrap_or_default(), error);
+        true
+    }
+
+    /// Whether a call that is proven unprocessed goes out again: once, whole, and only where a
+    /// session can be opened.
+    pub(super) fn may_replay(&self, exchange: &Exchange) -> bool {
+        let requests = exchange.message.iter().flat_map(|message| message.request_ids()).count();
+        self.handshake.is_some() && !exchange.replayed && exchange.unanswered.len() == requests
+    }
+
+    /// Gives the server's error, which could not name its request, to the requests it means.
+    fn answer_unnamed(&mut self, ids: Vec<Id>, error: &Bytes) {
+        for id in ids {
             self.open.remove(&id);
             let token = id.token();
             let error = String::from_utf8_lossy(error);
             let line = format!(r#"{{"jsonrpc":"2.0","id":{token},"error":{error}}}"#);
             self.out.push(Command::Deliver(Bytes::from(line.replace(['\n', '\r'], " "))));
         }
-        true
     }
 
     /// The response to an `initialize`.
     fn opened(&mut self, id: ExchangeId, own: bool, message: &Message) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         let session = exchange.opened.take();
-        for open in std::mem::take(&mut exchange.unanswered) {
-            self.open.remove(&open);
-        }
+        let waiting = std::mem::take(&mut exchange.unanswered);
         // The exchange has done its work; what its stream may still bring is the server's.
         exchange.role = Role::Call;
         let agreed = Agreed::read(message);
         if own {
             return self.reopened(session, agreed);
         }
-        self.out.push(Command::Deliver(message.line()));
+        match message.single() {
+            Some(Envelope::Response { id, error: Some(error) })
+                if !id.as_ref().is_some_and(|id| waiting.contains(id)) =>
+            {
+                self.answer_unnamed(waiting, error);
+            }
+            _ => {
+                for open in waiting {
+                    self.open.remove(&open);
+                }
+                self.out.push(Command::Deliver(message.line()));
+            }
+        }
         match agreed {
             Some(agreed) => {
                 self.context = Context { session, version: agreed.version };

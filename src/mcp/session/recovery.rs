@@ -7,8 +7,8 @@
 use http::HeaderValue;
 
 use super::{
-    Command, Context, Phase, Session,
-    exchange::{Exchange, Role},
+    Command, Context, Phase, Session, Timer,
+    exchange::{Exchange, Role, backoff},
     fault,
     handshake::{self, Agreed},
 };
@@ -52,6 +52,19 @@ impl Session {
         }
         tracing::info!(epoch, "the server lost the session");
         self.reopen();
+    }
+
+    /// The event stream found out. A server that drops each session as soon as its stream ends is
+    /// not asked for a new one each time at once.
+    pub(super) fn stream_lost_session(&mut self, epoch: u64) {
+        self.churn += 1;
+        if self.churn <= 1 {
+            return self.session_lost(epoch);
+        }
+        self.stream = None;
+        self.phase = Phase::Lost;
+        let pause = backoff(self.churn);
+        self.out.push(Command::After(pause, Timer::Reopen(self.epoch)));
     }
 
     /// Repeats the client's `initialize`.

@@ -122,7 +122,9 @@ async fn an_old_stream_ends_at_its_age_without_another_request() {
         let url = server.url("https");
         let settings = Settings { maximum_age: Duration::ZERO, ..settings(url.clone()) };
         let (service, rotate) = started(&settings, ca.trusted(true, Http::Auto).await);
-        let mut response = post(&service, &url).await.unwrap();
+        let mut listening = request(&url);
+        *listening.method_mut() = http::Method::GET;
+        let mut response = service.clone().oneshot(listening).await.unwrap();
         chunks.send("first").unwrap();
         assert_eq!(next(&mut response).await.unwrap().unwrap(), "first");
         rotate.send(ca.trusted(true, Http::Auto).await).unwrap();

@@ -196,6 +196,23 @@ fn commands_run() {
 }
 
 #[test]
+fn what_troubleshooting_quotes_is_what_is_said() {
+    let sources: String = files(&root().join("src"))
+        .into_iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        // Strings that are broken over lines.
+        .map(|text| text.split("\\\n").map(str::trim_start).collect::<String>())
+        .collect();
+    let text = fs::read_to_string(root().join("docs/TROUBLESHOOTING.md")).unwrap();
+    let said = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    for quoted in said.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+        for part in quoted.split("...").flat_map(|part| part.split("NAME")).map(str::trim) {
+            assert!(sources.contains(part), "{quoted}: nothing says {part}");
+        }
+    }
+}
+
+#[test]
 fn a_recipe_is_what_ci_runs() {
     let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
     let recipes = fs::read_to_string(root().join("justfile")).unwrap();

@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
+use http::Method;
 use rustls::{NamedGroup, server::Acceptor};
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use crate::support::{
     process::Countersign,
     refusal::Refusal,
     script::{Ending, Fault, Rule, Wire},
-    upstream::Upstream,
+    upstream::{Seen, Upstream},
 };
 
 const ENDINGS: [Ending; 3] = [Ending::CloseNotify, Ending::NoNotify, Ending::Reset];
@@ -47,8 +48,8 @@ fn a_port_that_no_one_listens_on_is_told_with_its_address() {
     let upstream = Upstream::mutual(&pki);
     upstream.down();
     let refusal = Refusal::of_initialize(&Client::bridge(&pki, &upstream));
-    let words = [&*upstream.address().to_string(), "could not be reached: connection refused"];
-    refusal.says("connect", &words, "the server is up");
+    let words = [&*upstream.address().to_string(), "refuses connections"];
+    refusal.says("connect", &words, "is it running");
 }
 
 #[test]
@@ -60,9 +61,9 @@ fn a_connection_that_ends_between_two_calls_is_replaced_however_it_ended() {
         upstream.wait_for_listener();
         upstream.script(Rule::on("notifications/roots/list_changed"), Fault::Hangup(ending));
         client.notify("notifications/roots/list_changed", Value::Null);
-        upstream.wait("the end of a connection", |record| {
-            record.connections.iter().any(|connection| !connection.open).then_some(())
-        });
+        // Its stream was on the same one: the client has noticed when it is there again.
+        let streams = |seen: &&Seen| seen.method == Method::GET;
+        upstream.wait_for(|seen| seen.iter().filter(streams).count() == 2);
         assert_eq!(client.tool("count", json!({"n": 1}))["times"], 1, "{ending:?}");
         assert_eq!(client.finish(), [] as [Value; 0], "{ending:?}");
     }
@@ -79,7 +80,8 @@ fn an_answer_that_is_cut_off_is_an_unknown_outcome_however_it_ended() {
             upstream.script(Rule::call("count"), Fault::Cut { at: 5, ending });
             let id = client.call("count", json!({"n": 1}));
             let refusal = Refusal::of(&client.error(&id));
-            refusal.says("response", &["the response of", "broke off"], "");
+            let words = ["outcome unknown: the response of", "broke off after 5 bytes"];
+            refusal.says("send", &words, "check before you call it again");
             assert_eq!(client.tool("count", json!({"n": 2}))["times"], 1, "{http} {ending:?}");
             assert_eq!(upstream.ran(1), 1, "{http} {ending:?}");
         }
@@ -143,4 +145,13 @@ fn the_first_message_offers_the_hybrid_group_first() {
     let hello = accepted.client_hello();
     assert_eq!(hello.named_groups().unwrap()[0], NamedGroup::X25519MLKEM768);
     assert_eq!(hello.server_name(), Some("localhost"));
+}
+
+#[test]
+fn a_port_that_speaks_tls_is_recognised_where_plain_http_was_asked_for() {
+    let pki = Pki::new();
+    let upstream = Upstream::mutual(&pki);
+    let url = upstream.url().replace("https://", "http://");
+    let refusal = Refusal::of_initialize(&Countersign::to(&url));
+    refusal.says("protocol", &["answered with something else than HTTP"], "speak HTTP");
 }

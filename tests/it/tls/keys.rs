@@ -13,14 +13,14 @@ use crate::support::pki::Identity;
 
 /// The key in the form of its own algorithm, without the envelope of PKCS#8: PKCS#1 (RFC 8017)
 /// under `RSA PRIVATE KEY`, SEC1 (RFC 5915) under `EC PRIVATE KEY`.
-pub fn bare(identity: &Identity, label: &str) -> PathBuf {
+pub(super) fn bare(identity: &Identity, label: &str) -> PathBuf {
     let der = identity.key_der();
     let inner = PrivateKeyInfoRef::try_from(der.secret_der()).unwrap().private_key;
     write(identity, "bare.key", &pem(label, inner.as_bytes()))
 }
 
 /// The key as PKCS#8 that only this passphrase opens.
-pub fn encrypted(identity: &Identity, passphrase: &str) -> PathBuf {
+pub(super) fn encrypted(identity: &Identity, passphrase: &str) -> PathBuf {
     let parameters =
         Parameters::generate_pbkdf2_sha256_aes256cbc(1_000, &[7; 16], [9; 16]).unwrap();
     let data = parameters.encrypt(passphrase, identity.key_der().secret_der()).unwrap();
@@ -33,7 +33,7 @@ pub fn encrypted(identity: &Identity, passphrase: &str) -> PathBuf {
 }
 
 /// A file with a secret in it.
-pub fn secret(identity: &Identity, name: &str, value: &str) -> PathBuf {
+pub(super) fn secret(identity: &Identity, name: &str, value: &str) -> PathBuf {
     write(identity, name, &format!("{value}\n"))
 }
 
