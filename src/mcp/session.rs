@@ -36,6 +36,7 @@ use crate::failure::{Failure, Stage};
 const HOLD_FOR_STREAM: Duration = Duration::from_millis(500);
 /// How long they wait for `notifications/initialized` to be accepted.
 const HOLD_FOR_CONFIRMATION: Duration = Duration::from_secs(2);
+const INITIALIZED: &str = "notifications/initialized";
 /// Requests of the server whose answers are tracked; beyond it the oldest rule is: pass it on.
 const MAX_ASKED: usize = 1_024;
 
@@ -236,7 +237,7 @@ impl Session {
                 return self.out.push(Command::Deliver(fault::unknown_method(id, method)));
             }
             Some(Envelope::Notification { method }) => match &**method {
-                "notifications/initialized" if self.phase == Phase::Opened => {
+                INITIALIZED if self.phase == Phase::Opened => {
                     return self.confirm(message);
                 }
                 "notifications/cancelled" if self.cancelled_by_client(&message) => return,
@@ -526,9 +527,13 @@ impl Session {
         self.flush();
     }
 
-    /// Sends what was held.
+    /// Sends what was held, up to what must wait again: a client may write its whole handshake
+    /// ahead of the answers, as one does whose stdin is a file.
     fn flush(&mut self) {
-        for (message, replayed) in std::mem::take(&mut self.held) {
+        while let Some((message, replayed)) = self.held.pop_front() {
+            if self.phase == Phase::Opened && message.is_notification(INITIALIZED) {
+                return self.confirm(message);
+            }
             self.post(message, replayed);
         }
     }
