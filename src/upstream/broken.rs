@@ -44,7 +44,10 @@ pub(super) fn failure(error: legacy::Error, upstream: &UpstreamUrl, tls: &Tls) -
             .hint("it said that it did not process this one: try again")
     } else if find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse) {
         Failure::new(Stage::Protocol, format!("{peer} answered with something else than HTTP"))
-            .hint(format!("does the URL's port speak HTTP ({cause})"))
+            .hint(format!(
+                "does the URL's port speak HTTP ({cause}); if it does, the request may have run: \
+                 look before you repeat it"
+            ))
     } else {
         Failure::new(
             Stage::Send,

@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on panics")]
 #![allow(clippy::disallowed_methods, reason = "the bans are for the program")]
 
+mod chaos;
 mod command;
 mod credentials;
 mod demo;
 mod house;
+mod session;
+mod streams;
 mod support;
 mod tls;

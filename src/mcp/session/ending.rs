@@ -122,6 +122,7 @@ impl Session {
         }
         match own {
             Some(message) => self.deliver_all(&exchange, &message),
+            None if lost => self.fail(&exchange, &lost_again(&self.upstream, refusal.status)),
             None if may_have_run(refusal.status) => {
                 self.fail(&exchange, &outcome_unknown(&failure));
             }
@@ -303,6 +304,15 @@ fn may_have_run(status: StatusCode) -> bool {
 fn worth_asking_again(status: StatusCode) -> bool {
     status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
         || matches!(status.as_u16(), 401 | 403 | 408 | 409 | 425 | 429)
+}
+
+/// A request that was refused for its session twice; sent on, it might go round for ever.
+fn lost_again(upstream: &str, status: StatusCode) -> Failure {
+    let what = format!("{upstream} lost the session again, as soon as it was replaced ({status})");
+    Failure::new(Stage::Response, what).hint(
+        "several instances that do not share their sessions may stand behind it: its load \
+         balancer has to keep a session on one of them",
+    )
 }
 
 fn outcome_unknown(cause: &Failure) -> Failure {
