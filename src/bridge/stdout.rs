@@ -158,7 +158,8 @@ impl Stdout {
 
     fn fail(&self, queue: &mut Queue) {
         *queue = Queue { broken: true, ..Queue::default() };
-        self.0.waiting.notify_one();
         self.0.room.notify_waiters();
+        // Whoever runs the queue sleeps when it was a line's own write that found it broken.
+        self.0.waiting.notify_one();
     }
 }

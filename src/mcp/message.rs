@@ -150,6 +150,12 @@ impl Message {
         })
     }
 
+    /// Whether it is the notification `wanted`.
+    #[must_use]
+    pub fn is_notification(&self, wanted: &str) -> bool {
+        matches!(self.single(), Some(Envelope::Notification { method }) if &**method == wanted)
+    }
+
     /// The message as one line without its end: line feeds between tokens become spaces (inside
     /// a token JSON allows none), no other byte changes.
     #[must_use]

@@ -36,6 +36,7 @@ use crate::failure::{Failure, Stage};
 const HOLD_FOR_STREAM: Duration = Duration::from_millis(500);
 /// How long they wait for `notifications/initialized` to be accepted.
 const HOLD_FOR_CONFIRMATION: Duration = Duration::from_secs(2);
+const INITIALIZED: &str = "notifications/initialized";
 /// Requests of the server whose answers are tracked; beyond it the oldest rule is: pass it on.
 const MAX_ASKED: usize = 1_024;
 
@@ -275,10 +276,7 @@ impl Session {
     }
 
     fn route(&mut self, message: Message) {
-        if let Some(Envelope::Notification { method }) = message.single()
-            && &**method == "notifications/initialized"
-            && self.phase == Phase::Opened
-        {
+        if self.phase == Phase::Opened && message.is_notification(INITIALIZED) {
             return self.confirm(message);
         }
         if message.request_ids().next().is_none() && ending::belongs_to_session(&message) {
@@ -448,7 +446,8 @@ impl Session {
         self.flush();
     }
 
-    /// Sends what was held.
+    /// Sends what was held, up to what must wait again: a client may write its whole handshake
+    /// ahead of the answers, as one does whose stdin is a file.
     fn flush(&mut self) {
         for (message, replayed) in std::mem::take(&mut self.held) {
             match self.phase {

@@ -2,7 +2,8 @@
 //!
 //! 307 and 308 to the same scheme, host and port are followed, with method and body. Any other
 //! redirect fails and names both URLs: to go elsewhere would carry the credentials there, and a
-//! 301, 302 or 303 may turn a call into a GET.
+//! 301, 302 or 303 may turn a call into a GET. It is a whole answer, not one that broke off: its
+//! failure keeps its hint, and no outcome is unknown for it.
 
 use std::{fmt, sync::Arc};
 
@@ -22,7 +23,7 @@ const FOLLOWED_AT_MOST: usize = 5;
 /// `inner`, with redirects within the origin of `url` followed.
 ///
 /// Each hop is a request of its own to `inner`. A redirect that is not followed fails at
-/// [`Stage::Response`].
+/// [`Stage::Protocol`].
 #[must_use]
 pub fn follow_same_origin(url: &UpstreamUrl, inner: HttpService) -> HttpService {
     let origin = Arc::new(url.clone());
@@ -46,7 +47,7 @@ pub fn follow_same_origin(url: &UpstreamUrl, inner: HttpService) -> HttpService 
             match target(&response, next.uri(), &origin)? {
                 None => Ok(response),
                 Some(_) => Err(Failure::new(
-                    Stage::Response,
+                    Stage::Protocol,
                     format!("{origin} redirects in circles: more than {FOLLOWED_AT_MOST} times"),
                 )
                 .hint("point the URL at the MCP endpoint itself")),
@@ -74,7 +75,7 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
     let Some(mut there) = there else {
         let what = format!("{here} redirects ({status}) to something that is no URL");
         return Err(
-            Failure::new(stage(status), what).hint("point the URL at the MCP endpoint itself")
+            Failure::new(Stage::Protocol, what).hint("point the URL at the MCP endpoint itself")
         );
     };
     there.set_fragment(None);
@@ -82,7 +83,7 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
     let shown = Shown::from(&there);
     let refused = |why: &str, hint: String| {
         let what = format!("{here} redirects ({status}) to {shown}: not followed, {why}");
-        Err(Failure::new(stage(status), what).hint(hint))
+        Err(Failure::new(Stage::Protocol, what).hint(hint))
     };
     let Some(to) = to.filter(|to| origin.is_origin_of(to)) else {
         if there.scheme() == "http" && there.host_str() == from.host() && origin.is_https() {
@@ -132,12 +133,6 @@ impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// 303 says "see other" once a request was processed (RFC 9110, section 15.4.4); every other
-/// redirect was given in place of it, so the URL is what is wrong.
-fn stage(status: StatusCode) -> Stage {
-    if status == StatusCode::SEE_OTHER { Stage::Response } else { Stage::Configuration }
 }
 
 #[cfg(test)]

@@ -181,6 +181,23 @@ fn calls_wait_for_the_event_stream_and_no_longer_than_its_time() {
 }
 
 #[test]
+fn a_handshake_written_ahead_of_its_answers_is_carried_out_in_order() {
+    let mut table = Table::new();
+    let exchange = posted(&table.client(INITIALIZE));
+    for line in [INITIALIZED, &call(1)] {
+        assert_eq!(table.client(line), [], "held while initialize is in flight");
+    }
+    let did = table.agree(exchange, "0", "s1");
+    assert!(matches!(&did[..], [Did::Deliver(_), Did::Post(_, body, _), Did::After(_)]
+        if body == INITIALIZED));
+    let Did::Post(confirm, ..) = did[1] else { panic!("{did:?}") };
+    let did = table.end(confirm, End::Complete { accepted: true });
+    assert!(matches!(did[..], [Did::Listen(..), Did::After(Timer::Stream(1))]));
+    let did = table.on(Event::Elapsed(Timer::Stream(1)));
+    assert!(matches!(&did[..], [Did::Post(_, body, _)] if *body == call(1)));
+}
+
+#[test]
 fn a_probe_for_another_era_is_answered_without_any_side_effect() {
     let mut table = Table::new();
     let did = table.client(r#"{"jsonrpc":"2.0","id":"p","method":"server/discover","params":{}}"#);

@@ -77,7 +77,7 @@ async fn what_is_not_followed_names_both_urls_and_no_query() {
         let (seen, outcome) = ask(&[(status, location)]).await;
         assert_eq!(seen.len(), 1, "{status} {location}");
         let failure = outcome.unwrap_err();
-        assert_eq!(failure.stage(), Stage::Response);
+        assert_eq!(failure.stage(), Stage::Protocol);
         assert!(failure.what().starts_with("https://gw.example/mcp redirects"), "{failure}");
         assert!(failure.what().contains(why), "{failure}");
         assert!(failure.next_step().is_some());
