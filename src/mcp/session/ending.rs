@@ -126,7 +126,9 @@ impl Session {
                 self.fail(&exchange, &lost_again(&self.upstream, refusal.status));
             }
             None if may_have_run(refusal.status) => {
-                self.fail(&exchange, &outcome_unknown(&failure));
+                let hint = "the request may have run: check before you call it again, and have \
+                            its operator look at its log";
+                self.fail(&exchange, &failure.hint(hint));
             }
             None => self.fail(&exchange, &failure),
         }
