@@ -3,4 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on panics")]
 
+mod front;
+mod leak;
 mod support;
