@@ -4,5 +4,4 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on panics")]
 
 mod front;
-mod leak;
 mod support;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{
     jsonrpc::Client,
     pki::Pki,
-    process::DEADLINE,
+    process::{DEADLINE, Front},
     script::{Fault, Rule},
     upstream::Upstream,
 };
@@ -124,10 +124,10 @@ fn a_client_that_closes_stdout_ends_it_without_a_spin() {
 }
 
 #[test]
-fn a_closed_stdout_and_an_open_socket_are_told_apart() {
+fn a_client_that_closes_the_socket_of_stdout_ends_it_too() {
     let pki = Pki::new();
     let upstream = Upstream::mutual(&pki);
-    let program = Client::bridge(&pki, &upstream).front(crate::support::process::Front::Sockets);
+    let program = Client::bridge(&pki, &upstream).front(Front::Sockets);
     let mut client = Client::start(&program);
     client.handshake();
     client.process.close_stdout();
