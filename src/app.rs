@@ -1,22 +1,18 @@
 //! The composition root: configuration in, services joined, front end run, everything drained.
 //! The only place that knows all stages.
 
-use std::{io::IoSlice, io::IsTerminal as _, process::ExitCode, sync::Arc};
-
-use tokio::sync::watch;
+use std::{io::IoSlice, io::IsTerminal as _, process::ExitCode};
 
 use crate::{
     bridge,
     cli::{Cli, Command},
-    config::{self, Config},
-    credentials,
+    config, demo,
     failure::{Failure, Stage},
-    log,
+    log, outbound,
     service::HttpService,
     shutdown::{self, Parent},
     stdio::{Input, Output},
-    tls::{self, Tls},
-    upstream,
+    tls,
 };
 
 /// Failed while running.
@@ -30,22 +26,25 @@ const CONFIGURATION: u8 = 78;
 pub async fn run(cli: &Cli, parent: Parent) -> ExitCode {
     log::start(config::log(cli));
     let result = match &cli.command {
-        Some(Command::Demo(_)) => Ok(()),
+        Some(Command::Demo(said)) => demo::run(said.stdio, parent).await.inspect_err(report),
         None => run_bridge(cli, parent).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.stage() == Stage::Configuration => ExitCode::from(CONFIGURATION),
-        Err(failure) => {
-            report(&failure);
-            ExitCode::from(FAILED)
-        }
+        Err(_) => ExitCode::from(FAILED),
     }
 }
 
 async fn run_bridge(cli: &Cli, parent: Parent) -> Result<(), Failure> {
-    let stop = shutdown::requested(parent).map_err(|error| signals(&error))?;
-    match prepare(cli).await {
+    let stop = shutdown::requested(parent).map_err(|error| signals(&error)).inspect_err(report)?;
+    let mut stop = std::pin::pin!(stop);
+    let prepared = tokio::select! {
+        prepared = prepare(cli) => prepared,
+        // A passphrase's command may take its time.
+        _ = &mut stop => return Ok(()),
+    };
+    match prepared {
         Ok((settings, service)) => {
             bridge::run(settings, service, (Input::stdin(), Output::stdout()), stop).await;
             Ok(())
@@ -70,18 +69,8 @@ async fn prepare(cli: &Cli) -> Result<(bridge::Settings, HttpService), Failure> 
     if let Some(reloading) = reloading {
         tokio::spawn(reloading);
     }
-    let service = join(&config, current)?;
+    let service = outbound::join(&config.upstream, &config.credentials, current)?;
     Ok((config.bridge, service))
-}
-
-/// The client stack, outermost last: what a request passes on its way out.
-fn join(config: &Config, tls: watch::Receiver<Arc<Tls>>) -> Result<HttpService, Failure> {
-    let client = upstream::client(&config.upstream, tls)?;
-    // Session affinity belongs to the connection, below what is signed or retried.
-    let client = upstream::cookies::keep_cookies(client);
-    // Each hop of a redirect is a request of its own, with credentials of its own.
-    let client = credentials::layer::carry(credentials::stack(&config.credentials), client);
-    Ok(upstream::redirect::follow_same_origin(&config.upstream.url, client))
 }
 
 fn signals(error: &std::io::Error) -> Failure {

@@ -72,10 +72,17 @@ pub async fn run(
     let calls = Calls::new(settings, session, service, stdout.clone());
 
     let reading = async {
-        while let Some(line) = lines.next().await {
+        loop {
+            // A client that reads nothing is not listened to for ever.
+            stdout.room().await;
+            let Some(line) = lines.next().await else { break };
             match line {
                 Line::Message(bytes) => calls.take(bytes),
-                Line::TooLong(id) => {
+                // Its answer to a question of the server's: the server gets the error instead.
+                Line::TooLong(Some(id), false) => {
+                    calls.take(fault::answer(&id, &too_long(max_message)));
+                }
+                Line::TooLong(id, _) => {
                     stdout.push(fault::unreadable(id.as_ref(), &too_long(max_message)));
                 }
             }

@@ -8,7 +8,9 @@ pub mod config;
 pub mod app;
 pub mod bridge;
 pub mod credentials;
+pub mod demo;
 pub mod mcp;
+pub mod outbound;
 pub mod tls;
 pub mod upstream;
 

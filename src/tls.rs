@@ -28,7 +28,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-pub use self::date::Date;
+pub use self::{date::Date, files::Contents};
 use crate::failure::{Failure, Stage};
 
 /// What the whole of TLS is made from.
@@ -109,7 +109,19 @@ impl fmt::Debug for Tls {
 /// # Errors
 /// At the configuration stage, with the file, the flag and the next step.
 pub async fn load(settings: &Settings) -> Result<Tls, Failure> {
-    let mut files = files::Files::default();
+    make(settings, files::Files::default()).await
+}
+
+/// Loads a generation from memory: the files that the settings name are those of `contents`, and
+/// there are no others. Nothing about it can change, so there is nothing to reload.
+///
+/// # Errors
+/// As [`load`].
+pub async fn from_memory(settings: &Settings, contents: Contents) -> Result<Tls, Failure> {
+    make(settings, files::Files::in_memory(contents)).await
+}
+
+async fn make(settings: &Settings, mut files: files::Files) -> Result<Tls, Failure> {
     let identity = match &settings.identity {
         Some(identity) => Some(identity::load(identity, &mut files).await?),
         None => None,
@@ -262,6 +274,20 @@ mod tests {
         assert!(shake(&first, Arc::clone(&server)).await.unwrap().resumed);
         let second = load(&settings).await.unwrap();
         assert!(!shake(&second, Arc::clone(&server)).await.unwrap().resumed);
+    }
+
+    #[tokio::test]
+    async fn files_may_be_in_memory() {
+        let (folder, ca) = (Folder::new(), Ca::new("ca"));
+        let settings = folder.trusting(&ca);
+        let from_disk = load(&settings).await.unwrap();
+        let path = folder.path("ca.pem");
+        std::fs::remove_file(&path).unwrap();
+        let contents = Contents::from([(path, ca.pem.clone().into_bytes().into())]);
+        let tls = from_memory(&settings, contents).await.unwrap();
+        assert!(tls.fingerprint == from_disk.fingerprint && tls.seen.is_empty());
+        let failure = from_memory(&settings, Contents::new()).await.unwrap_err();
+        assert!(failure.what().contains("ca.pem (--cacert): there is no such file"), "{failure}");
     }
 
     #[tokio::test]

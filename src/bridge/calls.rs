@@ -6,15 +6,14 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use http::Uri;
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     Settings,
-    exchange::{self, Content, Outgoing},
+    exchange::{self, Behind, Content, Outgoing, Wire},
     stdout::Stdout,
 };
 use crate::{
@@ -31,13 +30,11 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The calls in flight and the session they belong to.
 pub(super) struct Calls {
-    settings: Settings,
+    wire: Wire,
     session: Mutex<Session>,
     running: Mutex<HashMap<ExchangeId, AbortHandle>>,
     /// DELETEs under way.
     farewells: Mutex<tokio::task::JoinSet<()>>,
-    service: HttpService,
-    stdout: Stdout,
     finished: Notify,
 }
 
@@ -49,12 +46,10 @@ impl Calls {
         stdout: Stdout,
     ) -> Arc<Self> {
         Arc::new(Self {
-            settings,
+            wire: Wire { settings, service, stdout },
             session: Mutex::new(session),
             running: Mutex::default(),
             farewells: Mutex::default(),
-            service,
-            stdout,
             finished: Notify::new(),
         })
     }
@@ -69,14 +64,14 @@ impl Calls {
 
     fn carry_out(self: &Arc<Self>, command: Command) {
         match command {
-            Command::Deliver(line) => self.stdout.push(line),
-            Command::Post { exchange, body, calls, context } => {
-                let content = Content::Post { body, calls };
-                self.start(exchange, Outgoing { context, content }, Duration::ZERO);
+            Command::Deliver(line) => self.wire.stdout.push(line),
+            Command::Post { exchange, body, awaited, context } => {
+                let content = Content::Post { body };
+                self.start(exchange, Outgoing { context, content, awaited }, Duration::ZERO);
             }
-            Command::Listen { exchange, context, resume, after } => {
+            Command::Listen { exchange, context, resume, awaited, after } => {
                 let content = Content::Listen { resume };
-                self.start(exchange, Outgoing { context, content }, after);
+                self.start(exchange, Outgoing { context, content, awaited }, after);
             }
             Command::Cancel(exchange) => {
                 if let Some(task) = lock(&self.running).remove(&exchange) {
@@ -102,7 +97,10 @@ impl Calls {
             if !after.is_zero() {
                 tokio::time::sleep(after).await;
             }
-            let (end, position) = exchange::run(&calls, id, outgoing).await;
+            let on = |event| calls.on(event);
+            let settled = || lock(&calls.session).settled(id);
+            let behind = Behind { on: &on, settled: &settled };
+            let (end, position) = exchange::run(&calls.wire, behind, id, outgoing).await;
             watch.ended = true;
             lock(&calls.running).remove(&id);
             calls.on(Event::Ended(id, end, position));
@@ -113,8 +111,8 @@ impl Calls {
     fn farewell(self: &Arc<Self>, context: Context) {
         let calls = Arc::clone(self);
         lock(&self.farewells).spawn(async move {
-            let outgoing = Outgoing { context, content: Content::Delete };
-            let sent = exchange::depart(&calls, outgoing);
+            let outgoing = Outgoing { context, content: Content::Delete, awaited: true };
+            let sent = exchange::depart(&calls.wire, outgoing);
             let done = tokio::time::timeout(FAREWELL, sent).await;
             tracing::debug!(in_time = done.is_ok(), "session ended");
         });
@@ -138,42 +136,10 @@ impl Calls {
             Err(error) => {
                 tracing::debug!(%error, "a line of the client is no message");
                 for line in crate::mcp::fault::malformed(&error) {
-                    self.stdout.push(line);
+                    self.wire.stdout.push(line);
                 }
             }
         }
-    }
-
-    pub(super) fn service(&self) -> HttpService {
-        self.service.clone()
-    }
-
-    pub(super) fn uri(&self) -> &Uri {
-        &self.settings.uri
-    }
-
-    pub(super) fn upstream(&self) -> &str {
-        &self.settings.upstream
-    }
-
-    pub(super) fn idle(&self) -> Duration {
-        self.settings.idle_timeout
-    }
-
-    pub(super) fn max_message(&self) -> usize {
-        self.settings.max_message
-    }
-
-    pub(super) fn settled(&self, id: ExchangeId) -> bool {
-        lock(&self.session).settled(id)
-    }
-
-    pub(super) async fn room(&self) {
-        self.stdout.room().await;
-    }
-
-    pub(super) async fn let_read(&self, since: Instant) {
-        self.stdout.let_read(since).await;
     }
 }
 

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, respo
 use http_body_util::BodyExt as _;
 use tower::{Service as _, ServiceExt as _};
 
-use super::calls::Calls;
+use super::{Settings, stdout::Stdout};
 use crate::{
     failure::{Failure, Stage},
     mcp::{
@@ -22,7 +22,7 @@ use crate::{
         session::{Context, End, Event, ExchangeId, Position},
         sse::{self, Decoder},
     },
-    service::{Body, Carried, Presented, Request, Response},
+    service::{Body, Carried, HttpService, Presented, Request, Response},
 };
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -40,16 +40,33 @@ const REFUSAL_BODY: usize = 64 * 1024;
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
 /// How long a response may stay open once all it was to answer is answered.
 const LINGER: Duration = Duration::from_secs(2);
+/// A stream that lasted this long was a good one, even if nothing came.
+const LASTING: Duration = Duration::from_secs(10);
+
+/// What all exchanges share.
+pub(super) struct Wire {
+    pub(super) settings: Settings,
+    pub(super) service: HttpService,
+    pub(super) stdout: Stdout,
+}
+
+/// The session behind an exchange: told what comes, and asked whether more is awaited.
+pub(super) struct Behind<'a> {
+    pub(super) on: &'a (dyn Fn(Event) + Send + Sync),
+    pub(super) settled: &'a (dyn Fn() -> bool + Send + Sync),
+}
 
 /// What is sent.
 pub(super) struct Outgoing {
     pub(super) context: Context,
     pub(super) content: Content,
+    /// A request of the client waits for what comes, so it must come in time.
+    pub(super) awaited: bool,
 }
 
 pub(super) enum Content {
-    /// A message or batch. `calls`: a request is in it, so that an answer must come.
-    Post { body: Bytes, calls: bool },
+    /// A message or batch.
+    Post { body: Bytes },
     /// The event stream, from the start or after an event.
     Listen { resume: Option<Bytes> },
     /// The end of the session.
@@ -57,19 +74,15 @@ pub(super) enum Content {
 }
 
 impl Content {
-    fn calls(&self) -> bool {
-        matches!(self, Self::Post { calls: true, .. })
-    }
-
     fn listens(&self) -> bool {
         matches!(self, Self::Listen { .. })
     }
 }
 
 /// The request for `outgoing` (2025-11-25 transports, "Sending Messages to the Server").
-fn request(calls: &Calls, outgoing: &Outgoing) -> Request {
+fn request(settings: &Settings, outgoing: &Outgoing) -> Request {
     let mut request = Request::default();
-    *request.uri_mut() = calls.uri().clone();
+    *request.uri_mut() = settings.uri.clone();
     let headers = request.headers_mut();
     headers.reserve(12);
     headers.insert(header::USER_AGENT, AGENT);
@@ -80,7 +93,7 @@ fn request(calls: &Calls, outgoing: &Outgoing) -> Request {
         headers.insert(VERSION, version.clone());
     }
     match &outgoing.content {
-        Content::Post { body, .. } => {
+        Content::Post { body } => {
             headers.insert(header::ACCEPT, BOTH);
             headers.insert(header::CONTENT_TYPE, JSON);
             *request.method_mut() = Method::POST;
@@ -99,8 +112,13 @@ fn request(calls: &Calls, outgoing: &Outgoing) -> Request {
 }
 
 /// Sends and follows one exchange to its end.
-pub(super) async fn run(calls: &Arc<Calls>, id: ExchangeId, outgoing: Outgoing) -> (End, Position) {
-    let response = match send(calls, &outgoing).await {
+pub(super) async fn run(
+    wire: &Wire,
+    behind: Behind<'_>,
+    id: ExchangeId,
+    outgoing: Outgoing,
+) -> (End, Position) {
+    let response = match send(wire, &outgoing).await {
         Ok(response) => response,
         Err(end) => return (end, Position::default()),
     };
@@ -108,41 +126,42 @@ pub(super) async fn run(calls: &Arc<Calls>, id: ExchangeId, outgoing: Outgoing) 
     if !head.status.is_success() {
         return (refusal(head, body).await, Position::default());
     }
-    let mut reader = Reader { calls, id, body, patience: calls.idle(), read: 0 };
+    let patience = wire.settings.idle_timeout;
+    let mut reader = Reader { wire, behind, id, body, patience, read: 0 };
     let streams = is_type(&head.headers, "text/event-stream");
     if outgoing.content.listens() && !streams {
         // A page where a stream should be: the same as a server without one.
         return (refusal(head, reader.body).await, Position::default());
     }
     if outgoing.content.listens() || head.headers.contains_key(SESSION) {
-        calls.on(Event::Head(id, session_of(&head.headers)));
+        (reader.behind.on)(Event::Head(id, session_of(&head.headers)));
     }
     if streams {
         return reader.events(&outgoing).await;
     }
     let end = match head.status {
         StatusCode::ACCEPTED | StatusCode::NO_CONTENT => reader.nothing().await,
-        _ if !outgoing.content.calls() => reader.nothing().await,
+        _ if !outgoing.awaited => reader.nothing().await,
         _ => reader.json(&head).await,
     };
     (end, Position::default())
 }
 
 /// Ends the session; what the upstream makes of it does not matter any more.
-pub(super) async fn depart(calls: &Arc<Calls>, outgoing: Outgoing) {
-    match send(calls, &outgoing).await {
+pub(super) async fn depart(wire: &Wire, outgoing: Outgoing) {
+    match send(wire, &outgoing).await {
         Ok(response) => tracing::debug!(status = response.status().as_u16(), "DELETE answered"),
         Err(_) => tracing::debug!("DELETE not answered"),
     }
 }
 
-async fn send(calls: &Arc<Calls>, outgoing: &Outgoing) -> Result<Response, End> {
-    let request = request(calls, outgoing);
-    let mut service = calls.service();
+async fn send(wire: &Wire, outgoing: &Outgoing) -> Result<Response, End> {
+    let request = request(&wire.settings, outgoing);
+    let mut service = wire.service.clone();
     let sending = async move { service.ready().await?.call(request).await };
-    let limit = calls.idle();
+    let limit = wire.settings.idle_timeout;
     // The stream's head may come with its first event, whenever that is.
-    let answered = if outgoing.content.listens() {
+    let answered = if outgoing.content.listens() && !outgoing.awaited {
         Ok(sending.await)
     } else {
         tokio::time::timeout(limit, sending).await
@@ -192,7 +211,8 @@ fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
 
 /// Follows one response's body.
 struct Reader<'a> {
-    calls: &'a Arc<Calls>,
+    wire: &'a Wire,
+    behind: Behind<'a>,
     id: ExchangeId,
     body: Body,
     patience: Duration,
@@ -234,7 +254,7 @@ impl Reader<'_> {
 
     /// One JSON document.
     async fn json(&mut self, head: &response::Parts) -> End {
-        let limit = self.calls.max_message();
+        let limit = self.wire.settings.max_message;
         let mut whole = Gather::default();
         let expected = http_body::Body::size_hint(&self.body).exact().unwrap_or(0);
         loop {
@@ -242,7 +262,7 @@ impl Reader<'_> {
             {
                 return self.too_large();
             }
-            self.calls.room().await;
+            self.wire.stdout.room().await;
             match self.piece(true).await {
                 Ok(Some(piece)) => whole.add(piece, expected),
                 Ok(None) => break,
@@ -255,7 +275,7 @@ impl Reader<'_> {
         }
         match Message::parse(body) {
             Ok(message) => {
-                self.calls.on(Event::FromServer(self.id, message));
+                (self.behind.on)(Event::FromServer(self.id, message));
                 End::Complete { accepted: false }
             }
             Err(error) => End::Broken(self.no_message(head, &error.to_string())),
@@ -263,14 +283,16 @@ impl Reader<'_> {
     }
 
     fn too_large(&self) -> End {
-        let limit = self.calls.max_message();
-        let what =
-            format!("{} answered with a message of more than {limit} bytes", self.calls.upstream());
+        let limit = self.wire.settings.max_message;
+        let what = format!(
+            "{} answered with a message of more than {limit} bytes",
+            self.wire.settings.upstream
+        );
         End::Broken(Failure::new(Stage::Protocol, what).hint("raise --max-message to let it pass"))
     }
 
     fn no_message(&self, head: &response::Parts, why: &str) -> Failure {
-        let upstream = self.calls.upstream();
+        let upstream = &self.wire.settings.upstream;
         if is_type(&head.headers, "application/json") {
             let what = format!("{upstream} answered with something that is no MCP message: {why}");
             return Failure::new(Stage::Protocol, what)
@@ -286,16 +308,17 @@ impl Reader<'_> {
 
     /// An event stream.
     async fn events(&mut self, outgoing: &Outgoing) -> (End, Position) {
-        let mut decoder = Decoder::new(self.calls.max_message());
-        let mut progressed = false;
+        let mut decoder = Decoder::new(self.wire.settings.max_message);
+        let (mut progressed, started) = (false, Instant::now());
         let mut noticed = None;
         let end = loop {
-            self.calls.room().await;
-            let settled = outgoing.content.calls() && self.calls.settled(self.id);
+            self.wire.stdout.room().await;
+            let settled = outgoing.awaited && (self.behind.settled)();
             if settled {
                 self.patience = LINGER;
             }
-            let piece = match self.piece(settled || !outgoing.content.listens()).await {
+            let endless = outgoing.content.listens() && !outgoing.awaited;
+            let piece = match self.piece(!endless).await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break End::Complete { accepted: false },
                 Err(end) => break end,
@@ -304,23 +327,20 @@ impl Reader<'_> {
             let decoded = decoder.push(&piece, |event| events.push(event));
             progressed |= !events.is_empty();
             drop(piece);
-            if let Err(end) = self.deliver(events, &mut noticed).await {
-                break end;
-            }
+            self.deliver(events, &mut noticed).await;
             if decoded.is_err() {
                 break self.too_large();
             }
         };
-        let last_id = decoder.last_id().cloned();
+        // An id that can't be a header's value can't be asked for.
+        let sendable = |id: &Bytes| HeaderValue::from_maybe_shared(id.clone()).is_ok();
+        let last_id = decoder.last_id().filter(|id| sendable(id)).cloned();
+        progressed |= started.elapsed() >= LASTING;
         (end, Position { last_id, retry: decoder.retry(), progressed })
     }
 
     /// Reports the messages of the events that one piece completed.
-    async fn deliver(
-        &mut self,
-        events: Vec<sse::Event>,
-        noticed: &mut Option<Instant>,
-    ) -> Result<(), End> {
+    async fn deliver(&mut self, events: Vec<sse::Event>, noticed: &mut Option<Instant>) {
         for event in events {
             let is_message = event.kind.is_empty() || event.kind == "message";
             if !is_message || event.data.is_empty() {
@@ -328,26 +348,22 @@ impl Reader<'_> {
             }
             let message = match Message::parse(event.data) {
                 Ok(message) => message,
+                // Something of a gateway's; the answer may be in the next event.
                 Err(error) => {
-                    let upstream = self.calls.upstream();
-                    let what = format!("{upstream} sent an event that is no MCP message: {error}");
-                    return Err(End::Broken(
-                        Failure::new(Stage::Protocol, what)
-                            .hint("it may have run: check before you call it again"),
-                    ));
+                    tracing::warn!(%error, "an event that is no MCP message is skipped");
+                    continue;
                 }
             };
             let answers =
                 message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }));
             if let Some(since) = noticed.take().filter(|_| answers) {
-                self.calls.let_read(since).await;
+                self.wire.stdout.let_read(since).await;
             }
-            self.calls.on(Event::FromServer(self.id, message));
+            (self.behind.on)(Event::FromServer(self.id, message));
             if !answers {
                 *noticed = Some(Instant::now());
             }
         }
-        Ok(())
     }
 }
 

@@ -37,7 +37,8 @@ pub async fn refuse<T>(failure: &Failure, stop: impl Future<Output = T>) {
 
 fn answers(line: Line, failure: &Failure) -> Vec<bytes::Bytes> {
     match line {
-        Line::TooLong(id) => vec![fault::unreadable(id.as_ref(), failure)],
+        Line::TooLong(_, false) => Vec::new(),
+        Line::TooLong(id, true) => vec![fault::unreadable(id.as_ref(), failure)],
         Line::Message(bytes) => match Message::parse(bytes) {
             Ok(message) => message.request_ids().map(|id| fault::answer(id, failure)).collect(),
             Err(error) => fault::malformed(&error),

@@ -15,8 +15,9 @@ const EDGE: usize = 4 * 1024;
 pub(super) enum Line {
     /// A line without its end, not blank.
     Message(Bytes),
-    /// A line over the limit; the id of the request it was, where that can be seen.
-    TooLong(Option<Id>),
+    /// A line over the limit: its id, where that can be seen, and whether it can have been a
+    /// request.
+    TooLong(Option<Id>, bool),
 }
 
 /// Reads lines from standard input.
@@ -78,7 +79,8 @@ impl Splitter {
         loop {
             let Some(found) = memchr::memchr(b'\n', &self.buffer[self.scanned..]) else {
                 self.scanned = self.buffer.len();
-                if self.scanned > self.limit || self.skipping.is_some() {
+                // One byte more may be the carriage return of the line's end.
+                if self.scanned > self.limit + 1 || self.skipping.is_some() {
                     self.skip();
                 }
                 return None;
@@ -101,12 +103,12 @@ impl Splitter {
     fn finish(&mut self, line: Bytes) -> Option<Line> {
         if let Some(mut skipped) = self.skipping.take() {
             skipped.extend(&line);
-            return Some(Line::TooLong(skipped.id()));
+            return Some(skipped.name());
         }
         if line.len() > self.limit + usize::from(line.ends_with(b"\r")) {
             let mut skipped = Skipped::new(&line);
             skipped.extend(&line);
-            return Some(Line::TooLong(skipped.id()));
+            return Some(skipped.name());
         }
         (!line.trim_ascii().is_empty()).then_some(Line::Message(line))
     }
@@ -128,6 +130,13 @@ impl Skipped {
         self.tail.extend_from_slice(&part[part.len().saturating_sub(EDGE)..]);
         let surplus = self.tail.len().saturating_sub(EDGE);
         self.tail.drain(..surplus);
+    }
+
+    fn name(&self) -> Line {
+        let edges = [&self.head[..], &self.tail[..]];
+        let says = |word: &[u8]| edges.iter().any(|e| memchr::memmem::find(e, word).is_some());
+        let response = says(b"\"result\"") && !says(b"\"method\"");
+        Line::TooLong(self.id(), !response)
     }
 
     /// The id, if it is the first or second member, or the last or last but one: where every
@@ -212,7 +221,7 @@ mod tests {
             .iter()
             .map(|line| match line {
                 Line::Message(bytes) => bytes.trim_ascii(),
-                Line::TooLong(_) => panic!("none is too long"),
+                Line::TooLong(..) => panic!("none is too long"),
             })
             .collect();
         assert_eq!(texts, [&b"{}"[..], b"[1]", b"{\"a\":1}"]);
@@ -232,13 +241,15 @@ mod tests {
             (format!(r#"{{"params":"{big}","id":"a\"b", "jsonrpc":"2.0" }}"#), Some(r#""a\"b""#)),
             (format!(r#"{{"params":{{"a":"{big}","id":3}}}}"#), None),
             (big.clone(), None),
+            (format!(r#"{{"jsonrpc":"2.0","id":3,"result":{{"a":"{big}"}}}}"#), Some("3")),
         ] {
+            let request = !line.contains("result");
             let text = format!("{line}\n{{}}\n");
             for size in [1, 7, 4096, text.len()] {
                 let chunks: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
                 let expected = id.map(|token| Id::from_token(token).unwrap());
                 let lines = split(100, &chunks);
-                assert_eq!(lines[0], Line::TooLong(expected), "{size}");
+                assert_eq!(lines[0], Line::TooLong(expected, request), "{size}");
                 assert_eq!(lines[1], Line::Message(Bytes::from_static(b"{}")));
             }
         }

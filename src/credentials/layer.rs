@@ -81,7 +81,11 @@ impl Stack {
         }
         let Attempt { mut response, carried, .. } = attempt;
         if !response.status().is_success() {
-            response.extensions_mut().insert(Carried(carried.into()));
+            // What later stages added, such as cookies, is told by them.
+            let later = response.extensions_mut().remove::<Carried>();
+            let later = later.iter().flat_map(|carried| carried.0.iter().cloned());
+            let all = carried.into_iter().chain(later).collect();
+            response.extensions_mut().insert(Carried(all));
         }
         Ok(response)
     }

@@ -26,7 +26,8 @@ pub struct Message {
 #[derive(Clone, Debug)]
 enum Envelopes {
     One(Envelope),
-    Batch(Vec<Envelope>),
+    /// The envelopes, and the bytes of each.
+    Batch(Vec<Envelope>, Vec<Bytes>),
 }
 
 /// What a message is, as far as its route depends on it.
@@ -111,7 +112,7 @@ impl Message {
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| Malformed::NotJson(format!("it is not UTF-8: {error}")))?;
         let envelopes = match bytes.first() {
-            Some(b'[') => Envelopes::Batch(parse_batch(&bytes, text)?),
+            Some(b'[') => parse_batch(&bytes, text)?,
             _ => Envelopes::One(parse_one(&bytes, text)?),
         };
         Ok(Self { bytes, envelopes })
@@ -128,7 +129,7 @@ impl Message {
     pub fn envelopes(&self) -> &[Envelope] {
         match &self.envelopes {
             Envelopes::One(one) => std::slice::from_ref(one),
-            Envelopes::Batch(all) => all,
+            Envelopes::Batch(all, _) => all,
         }
     }
 
@@ -137,7 +138,7 @@ impl Message {
     pub fn single(&self) -> Option<&Envelope> {
         match &self.envelopes {
             Envelopes::One(one) => Some(one),
-            Envelopes::Batch(_) => None,
+            Envelopes::Batch(..) => None,
         }
     }
 
@@ -160,6 +161,15 @@ impl Message {
     #[must_use]
     pub fn line(&self) -> Bytes {
         one_line(self.bytes.clone())
+    }
+
+    /// The messages in it, each as a line of its own.
+    pub fn parts(&self) -> impl Iterator<Item = Bytes> {
+        let parts = match &self.envelopes {
+            Envelopes::One(_) => std::slice::from_ref(&self.bytes),
+            Envelopes::Batch(_, parts) => parts,
+        };
+        parts.iter().cloned().map(one_line)
     }
 
     /// The same request under another id; the rest byte for byte.
@@ -194,7 +204,7 @@ fn trim(bytes: Bytes) -> Bytes {
     if trimmed.len() == bytes.len() { bytes } else { bytes.slice_ref(trimmed) }
 }
 
-fn parse_batch(bytes: &Bytes, text: &str) -> Result<Vec<Envelope>, Malformed> {
+fn parse_batch(bytes: &Bytes, text: &str) -> Result<Envelopes, Malformed> {
     let parts: Vec<&RawValue> = serde_json::from_str(text).map_err(not_json)?;
     if parts.is_empty() || parts.len() > MAX_BATCH {
         return Err(Malformed::NotRpc {
@@ -203,6 +213,7 @@ fn parse_batch(bytes: &Bytes, text: &str) -> Result<Vec<Envelope>, Malformed> {
         });
     }
     let mut envelopes = Vec::with_capacity(parts.len());
+    let slices = parts.iter().map(|part| bytes.slice_ref(part.get().as_bytes())).collect();
     let mut broken = None;
     for part in parts {
         match parse_one(bytes, part.get()) {
@@ -211,7 +222,7 @@ fn parse_batch(bytes: &Bytes, text: &str) -> Result<Vec<Envelope>, Malformed> {
             Err(error @ Malformed::NotJson(_)) => return Err(error),
         }
     }
-    let Some(reason) = broken else { return Ok(envelopes) };
+    let Some(reason) = broken else { return Ok(Envelopes::Batch(envelopes, slices)) };
     let ids = envelopes.into_iter().filter_map(|envelope| match envelope {
         Envelope::Request { id, .. } => Some(id),
         _ => None,

@@ -53,8 +53,7 @@ impl Refusal {
         match self.status {
             StatusCode::NOT_FOUND => session_sent,
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED => {
-                let text = String::from_utf8_lossy(&self.body);
-                says_session_lost(&text)
+                self.words().is_some_and(|words| says_session_lost(&words))
             }
             _ => false,
         }
@@ -164,19 +163,21 @@ impl Refusal {
     }
 
     fn quote(&self) -> Option<String> {
-        let text = std::str::from_utf8(&self.body).ok()?;
-        let kind = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-        let said = if let Ok(value) = serde_json::from_str::<serde_json::Value>(text) {
-            words_of(&value)?.to_owned()
-        } else if let Some(title) = between(text, "<title>", "</title>") {
-            title.to_owned()
-        } else if kind.is_some_and(|kind| kind.starts_with(b"text/plain")) {
-            text.lines().next()?.to_owned()
-        } else {
-            return None;
-        };
-        let said = self.clean(said.trim());
+        let said = self.clean(self.words()?.trim());
         (!said.is_empty()).then_some(said)
+    }
+
+    /// The sentence in the body, where it has one: an error's message, a page's title, a line.
+    fn words(&self) -> Option<String> {
+        let text = std::str::from_utf8(&self.body).ok()?;
+        if let Ok(value) = serde_json::from_str::<serde_json::Value>(text) {
+            return words_of(&value).map(str::to_owned);
+        }
+        let page = text.trim_start().starts_with('<');
+        let words =
+            if page { between(text, "<title>", "</title>")? } else { text.lines().next()? };
+        // One long line is no sentence.
+        (words.len() <= 4 * QUOTE).then(|| words.to_owned())
     }
 
     /// `text` without sensitive values and control characters, cut to size.
@@ -193,15 +194,18 @@ impl Refusal {
 }
 
 /// Whether a JSON-RPC error in a 200 response says that the session is gone.
+///
+/// `named`: the error names its request. The layer that knows sessions mostly can't, while a
+/// handler's own error always does, and then it may be about a session of the handler's own.
 #[must_use]
-pub fn error_says_session_lost(error: &[u8]) -> bool {
+pub fn error_says_session_lost(error: &[u8], named: bool) -> bool {
     let Ok(error) = serde_json::from_slice::<RpcError>(error) else { return false };
+    if named {
+        let words = error.message.trim_end_matches('.');
+        return matches!(error.code, -32_600 | -32_001) && words == "Session not found";
+    }
     match error.code {
-        // "Invalid Request" is refused before it runs, whatever it was.
-        -32_600 => says_session_lost(&error.message),
-        // Servers of one's own use this code for anything, so only the exact words of the SDKs
-        // count: a tool may have sessions too, and then it has run.
-        -32_001 => error.message.trim_end_matches('.') == "Session not found",
+        -32_600 | -32_001 | -32_000 => says_session_lost(&error.message),
         _ => false,
     }
 }
@@ -226,7 +230,6 @@ fn says_session_lost(text: &str) -> bool {
     ];
     let text = text.to_ascii_lowercase().replace(['-', '_'], " ");
     SHAPES.iter().any(|shape| text.contains(shape))
-        || (text.contains("session") && text.contains("not found"))
 }
 
 fn words_of(value: &serde_json::Value) -> Option<&str> {
@@ -306,6 +309,8 @@ mod tests {
         }
         let not_lost = [
             (400, "Unsupported protocol version"),
+            (400, r#"{"error":{"message":"no"},"detail":"session not found"}"#),
+            (400, "browser session 7 not found"),
             (401, "token expired"),
             (403, "session not found"),
             (500, "session not found"),
@@ -319,15 +324,23 @@ mod tests {
 
     #[test]
     fn a_200_with_a_session_error_is_told_from_other_errors() {
-        assert!(error_says_session_lost(br#"{"code":-32600,"message":"Session not found"}"#));
-        assert!(error_says_session_lost(br#"{"code":-32001,"message":"Session not found"}"#));
-        let tools_own: [&[u8]; 2] = [
+        for named in [true, false] {
+            let says = |error: &[u8]| error_says_session_lost(error, named);
+            assert!(says(br#"{"code":-32600,"message":"Session not found"}"#));
+            assert!(says(br#"{"code":-32001,"message":"Session not found."}"#));
+        }
+        // A handler that ran throws such errors too, and names its request.
+        for own in [
+            &br#"{"code":-32600,"message":"MCP error -32600: Debug session not found"}"#[..],
             br#"{"code":-32001,"message":"browser session not found"}"#,
             br#"{"code":-32000,"message":"Session not found"}"#,
-        ];
-        assert!(!tools_own.into_iter().any(error_says_session_lost));
-        assert!(!error_says_session_lost(br#"{"code":-32602,"message":"Session not found"}"#));
-        assert!(!error_says_session_lost(br#"{"code":-32600,"message":"Invalid Request"}"#));
+        ] {
+            assert!(!error_says_session_lost(own, true));
+        }
+        let other = br#"{"code":-32602,"message":"Session not found"}"#;
+        assert!(!error_says_session_lost(other, false));
+        let other = br#"{"code":-32600,"message":"Invalid Request"}"#;
+        assert!(!error_says_session_lost(other, false));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! gets exactly one answer, that calls wait for the session to stand, and that a lost session
 //! is replaced without the client doing anything (`recovery`).
 
+mod arrival;
 mod ending;
 mod exchange;
 mod handshake;
@@ -22,12 +23,11 @@ use bytes::Bytes;
 pub use self::exchange::{Context, End, ExchangeId, Position};
 use self::{
     exchange::{Exchange, Role},
-    handshake::{Agreed, Handshake},
+    handshake::Handshake,
 };
 use super::{
     fault,
     message::{Envelope, Id, Message},
-    refusal,
 };
 use crate::failure::{Failure, Stage};
 
@@ -78,7 +78,7 @@ pub enum Command {
         /// One message or batch.
         body: Bytes,
         /// Whether a request is in it, so that an answer must come.
-        calls: bool,
+        awaited: bool,
         /// Its session headers.
         context: Context,
     },
@@ -90,6 +90,8 @@ pub enum Command {
         context: Context,
         /// `Last-Event-ID`, to continue a stream.
         resume: Option<Bytes>,
+        /// Whether a request waits for its answer on it.
+        awaited: bool,
         /// The pause.
         after: Duration,
     },
@@ -165,6 +167,8 @@ pub struct Session {
     held: VecDeque<(Message, bool)>,
     /// Requests of the server that the client has not answered, with their session.
     asked: HashMap<Id, u64>,
+    /// Sessions in a row that the server dropped before they answered anything.
+    churn: u32,
     closing: bool,
     out: Vec<Command>,
 }
@@ -190,6 +194,7 @@ impl Session {
             open: HashMap::new(),
             held: VecDeque::new(),
             asked: HashMap::new(),
+            churn: 0,
             closing: false,
             out: Vec::new(),
         }
@@ -237,9 +242,6 @@ impl Session {
                 return self.out.push(Command::Deliver(fault::unknown_method(id, method)));
             }
             Some(Envelope::Notification { method }) => match &**method {
-                INITIALIZED if self.phase == Phase::Opened => {
-                    return self.confirm(message);
-                }
                 "notifications/cancelled" if self.cancelled_by_client(&message) => return,
                 _ => {}
             },
@@ -274,6 +276,12 @@ impl Session {
     }
 
     fn route(&mut self, message: Message) {
+        if self.phase == Phase::Opened && message.is_notification(INITIALIZED) {
+            return self.confirm(message);
+        }
+        if message.request_ids().next().is_none() && ending::belongs_to_session(&message) {
+            return self.reply(message);
+        }
         match self.phase {
             Phase::Idle | Phase::Opened | Phase::Ready => self.post(message, false),
             Phase::Opening | Phase::Confirming | Phase::Listening(_) => self.hold(message, false),
@@ -285,10 +293,29 @@ impl Session {
         }
     }
 
+    /// Sends what belongs to a request in flight, at once: the server may wait for it before it
+    /// answers anything else, the `initialize` included.
+    fn reply(&mut self, message: Message) {
+        let opening = self.exchanges.values().find(|it| matches!(it.role, Role::Open { .. }));
+        let session = opening.filter(|_| self.phase == Phase::Opening).map(|it| it.opened.clone());
+        match (self.phase, session) {
+            (Phase::Lost | Phase::Finished, _) => {}
+            (Phase::Opening, Some(None) | None) => {
+                tracing::debug!("what belongs to the session before is dropped");
+            }
+            (Phase::Opening, Some(session)) => {
+                let before = std::mem::replace(&mut self.context.session, session);
+                self.post(message, false);
+                self.context.session = before;
+            }
+            _ => self.post(message, false),
+        }
+    }
+
     /// Keeps a message for the session that is being opened.
     fn hold(&mut self, message: Message, replayed: bool) {
-        if self.held.len() >= 4 * self.limits.in_flight {
-            // Only notifications can be so many; requests are bounded before.
+        let calls = message.request_ids().next().is_some();
+        if !calls && self.held.len() >= 4 * self.limits.in_flight {
             tracing::warn!("too many messages wait for the session, one notification is dropped");
             return;
         }
@@ -317,8 +344,8 @@ impl Session {
             self.open.insert(request.clone(), Some(id));
         }
         self.exchanges.insert(id, exchange);
-        let calls = matches!(role, Role::Call | Role::Open { .. });
-        self.out.push(Command::Post { exchange: id, body, calls, context });
+        let awaited = matches!(role, Role::Call | Role::Open { .. });
+        self.out.push(Command::Post { exchange: id, body, awaited, context });
     }
 
     fn name(&mut self) -> ExchangeId {
@@ -328,6 +355,7 @@ impl Session {
 
     /// The client opens a session, its first or (on the same pipe) another.
     fn open_for_client(&mut self, message: Message) {
+        self.abandon_own_opening();
         if self.phase == Phase::Opening {
             let failure = Failure::new(Stage::Downstream, "a session is already being opened");
             let answers =
@@ -339,6 +367,18 @@ impl Session {
         self.handshake = Some(Handshake { initialize: message.clone(), initialized: None });
         self.phase = Phase::Opening;
         self.post_as(Role::Open { own: false }, message, false);
+    }
+
+    /// Our own replay of the handshake gives way to the client's new one.
+    fn abandon_own_opening(&mut self) {
+        let mut exchanges = self.exchanges.iter();
+        let own = exchanges.find(|(_, it)| it.role == Role::Open { own: true });
+        if let Some((id, _)) = own {
+            let id = *id;
+            self.exchanges.remove(&id);
+            self.out.push(Command::Cancel(id));
+            self.phase = Phase::Lost;
+        }
     }
 
     fn confirm(&mut self, message: Message) {
@@ -361,136 +401,14 @@ impl Session {
             self.open.remove(&id);
             return true;
         }
-        let Some(Some(exchange)) = self.open.get(&id) else { return false };
-        if let Some(exchange) = self.exchanges.get_mut(exchange) {
-            // One of a batch: the rest goes on, this one needs no answer any more.
-            if exchange.unanswered.len() > 1 {
-                exchange.unanswered.retain(|open| *open != id);
-                self.open.remove(&id);
-            } else {
-                exchange.cancelled = true;
-            }
+        // It needs no answer any more: what comes all the same is dropped (2025-11-25
+        // basic/utilities/cancellation, "Behavior Requirements").
+        if let Some(Some(exchange)) = self.open.remove(&id)
+            && let Some(exchange) = self.exchanges.get_mut(&exchange)
+        {
+            exchange.unanswered.retain(|open| *open != id);
         }
         false
-    }
-
-    fn head(&mut self, id: ExchangeId, session: Option<http::HeaderValue>) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
-        match exchange.role {
-            Role::Open { .. } => exchange.opened = session,
-            Role::Listen => {
-                self.offered = Offered::Yes;
-                self.had_stream = true;
-                if self.phase == Phase::Listening(id) {
-                    self.ready();
-                }
-            }
-            Role::Confirm | Role::Call | Role::Notice => {}
-        }
-    }
-
-    fn server_sent(&mut self, id: ExchangeId, message: &Message) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
-        if let Role::Open { own } = exchange.role
-            && message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }))
-        {
-            return self.opened(id, own, message);
-        }
-        let mut deliver = false;
-        for envelope in message.envelopes() {
-            deliver |= match envelope {
-                Envelope::Notification { .. } => true,
-                Envelope::Request { id, .. } => {
-                    if self.asked.len() < MAX_ASKED {
-                        self.asked.insert(id.clone(), self.epoch);
-                    }
-                    true
-                }
-                Envelope::Response { id: answered, error } => {
-                    if self.refused_by_error(id, answered.as_ref(), error.as_ref()) {
-                        return;
-                    }
-                    answered.as_ref().is_some_and(|answered| self.answered(answered))
-                }
-            };
-        }
-        if deliver {
-            self.out.push(Command::Deliver(message.line()));
-        }
-    }
-
-    /// Notes the answer to a request of the client; false if there is none such, or it was
-    /// answered before.
-    fn answered(&mut self, id: &Id) -> bool {
-        let Some(exchange) = self.open.remove(id) else {
-            tracing::debug!(id = id.token(), "a response to no request in flight is dropped");
-            return false;
-        };
-        if let Some(exchange) = exchange.and_then(|exchange| self.exchanges.get_mut(&exchange)) {
-            exchange.unanswered.retain(|open| open != id);
-        }
-        true
-    }
-
-    /// Error responses that mean more than they are: a lost session in a 200, and an error
-    /// that could not name its request. True if the response is dealt with.
-    fn refused_by_error(
-        &mut self,
-        id: ExchangeId,
-        answered: Option<&Id>,
-        error: Option<&Bytes>,
-    ) -> bool {
-        let (Some(error), Some(exchange)) = (error, self.exchanges.get(&id)) else { return false };
-        if exchange.role != Role::Call || exchange.unanswered.is_empty() {
-            return false;
-        }
-        let own = answered.is_some_and(|answered| self.open.contains_key(answered));
-        let lost = exchange.context.session.is_some() && refusal::error_says_session_lost(error);
-        if lost && !exchange.replayed && self.handshake.is_some() {
-            self.out.push(Command::Cancel(id));
-            if let Some(exchange) = self.exchanges.remove(&id) {
-                self.replace_session(exchange);
-            }
-            return true;
-        }
-        if own {
-            return false;
-        }
-        // Some servers answer with the id null or "server-error": it can only mean this call.
-        let ids = self.exchanges.get_mut(&id).map(|e| std::mem::take(&mut e.unanswered));
-        for id in ids.unwrap_or_default() {
-            self.open.remove(&id);
-            let token = id.token();
-            let error = String::from_utf8_lossy(error);
-            let line = format!(r#"{{"jsonrpc":"2.0","id":{token},"error":{error}}}"#);
-            self.out.push(Command::Deliver(Bytes::from(line.replace(['\n', '\r'], " "))));
-        }
-        true
-    }
-
-    /// The response to an `initialize`.
-    fn opened(&mut self, id: ExchangeId, own: bool, message: &Message) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
-        let session = exchange.opened.take();
-        for open in std::mem::take(&mut exchange.unanswered) {
-            self.open.remove(&open);
-        }
-        // The exchange has done its work; what its stream may still bring is the server's.
-        exchange.role = Role::Call;
-        let agreed = Agreed::read(message);
-        if own {
-            return self.reopened(session, agreed);
-        }
-        self.out.push(Command::Deliver(message.line()));
-        match agreed {
-            Some(agreed) => {
-                self.context = Context { session, version: agreed.version };
-                self.phase = Phase::Opened;
-                tracing::info!(epoch = self.epoch, version = ?self.context.version, "session opened");
-            }
-            None => self.phase = Phase::Idle,
-        }
-        self.flush();
     }
 
     fn elapsed(&mut self, timer: Timer) {
@@ -516,6 +434,7 @@ impl Session {
             exchange: id,
             context,
             resume: None,
+            awaited: false,
             after: Duration::ZERO,
         });
         self.out.push(Command::After(HOLD_FOR_STREAM, Timer::Stream(self.epoch)));
@@ -530,11 +449,13 @@ impl Session {
     /// Sends what was held, up to what must wait again: a client may write its whole handshake
     /// ahead of the answers, as one does whose stdin is a file.
     fn flush(&mut self) {
-        while let Some((message, replayed)) = self.held.pop_front() {
-            if self.phase == Phase::Opened && message.is_notification(INITIALIZED) {
-                return self.confirm(message);
+        for (message, replayed) in std::mem::take(&mut self.held) {
+            match self.phase {
+                Phase::Idle | Phase::Opened | Phase::Ready if replayed => self.post(message, true),
+                _ if replayed => self.hold(message, true),
+                // The client's `initialized` may be among them, and then what follows waits on.
+                _ => self.route(message),
             }
-            self.post(message, replayed);
         }
     }
 
@@ -558,7 +479,7 @@ impl Session {
         }
         let busy = |it: &Exchange| match it.role {
             Role::Listen => false,
-            Role::Call => !it.cancelled && !it.unanswered.is_empty(),
+            Role::Call => !it.unanswered.is_empty(),
             Role::Open { .. } | Role::Confirm | Role::Notice => true,
         };
         if self.exchanges.values().any(busy) {
@@ -571,7 +492,8 @@ impl Session {
 
     /// Answers what is still open, since there is no more time.
     fn expire(&mut self) {
-        let failure = Failure::new(Stage::Send, "the bridge was shut down before the answer came");
+        let failure = Failure::new(Stage::Send, "the bridge was shut down before the answer came")
+            .hint("the request may have run: check before you call it again");
         for id in std::mem::take(&mut self.open).into_keys() {
             self.out.push(Command::Deliver(fault::answer(&id, &failure)));
         }

@@ -61,6 +61,12 @@ impl Held {
         Ok(Self(Arc::new(Inner { reference, source })))
     }
 
+    /// A secret that is at hand already; `reference` is where it would be otherwise.
+    #[must_use]
+    pub fn given(reference: Reference, value: Secret) -> Self {
+        Self(Arc::new(Inner { reference, source: Source::Fixed(Arc::new(value)) }))
+    }
+
     /// Where the secret is, for error texts.
     #[must_use]
     pub fn reference(&self) -> &Reference {

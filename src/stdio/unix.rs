@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice},
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -16,6 +17,9 @@ use rustix::{
 use tokio::io::{AsyncReadExt as _, Interest, unix::AsyncFd};
 
 use super::CHUNK;
+
+/// The pause before a descriptor without readiness is tried again.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// Standard input.
 #[derive(Debug)]
@@ -112,8 +116,10 @@ pub struct Output {
 enum Sink {
     /// A pipe, opened anew as non-blocking.
     Pipe(AsyncFd<OwnedFd>),
+    /// A terminal, likewise.
+    Terminal(AsyncFd<OwnedFd>),
     Socket(AsyncFd<OwnedFd>),
-    /// A file, a terminal: written in place.
+    /// A file: written in place.
     Plain(OwnedFd),
     /// Nothing was inherited.
     Closed,
@@ -147,7 +153,7 @@ impl Output {
     pub fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
             let result = match &self.sink {
-                Sink::Pipe(fd) => writev(fd, parts),
+                Sink::Pipe(fd) | Sink::Terminal(fd) => writev(fd, parts),
                 Sink::Plain(fd) => writev(fd, parts),
                 Sink::Socket(fd) => {
                     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
@@ -170,13 +176,17 @@ impl Output {
     /// Those of the runtime's driver.
     pub async fn writable(&self) -> io::Result<()> {
         match &self.sink {
-            Sink::Pipe(fd) | Sink::Socket(fd) => {
+            Sink::Pipe(fd) | Sink::Terminal(fd) | Sink::Socket(fd) => {
                 let mut guard = fd.writable().await?;
                 // The next attempt decides; edges that come from here on are news.
                 guard.clear_ready();
                 Ok(())
             }
-            Sink::Plain(_) | Sink::Closed => Ok(()),
+            Sink::Plain(_) | Sink::Closed => {
+                // Without readiness there is only time.
+                tokio::time::sleep(RETRY).await;
+                Ok(())
+            }
         }
     }
 
@@ -186,7 +196,7 @@ impl Output {
     pub fn unread(&self) -> Option<bool> {
         match &self.sink {
             Sink::Pipe(fd) => ioctl_fionread(fd).ok().map(|bytes| bytes > 0),
-            Sink::Socket(_) | Sink::Plain(_) | Sink::Closed => None,
+            Sink::Terminal(_) | Sink::Socket(_) | Sink::Plain(_) | Sink::Closed => None,
         }
     }
 }
@@ -196,6 +206,11 @@ impl Sink {
         let sink = match kind_of(stream) {
             FileType::Fifo => reopened(stream, number).and_then(writable).map(Self::Pipe),
             FileType::Socket => duplicate(stream).and_then(writable).map(Self::Socket),
+            FileType::CharacterDevice => reopened(stream, number)
+                .and_then(writable)
+                .map(Self::Terminal)
+                // /dev/null has no readiness.
+                .or_else(|_| duplicate(stream).map(Self::Plain)),
             _ => duplicate(stream).map(Self::Plain),
         };
         sink.unwrap_or(Self::Closed)

@@ -5,6 +5,7 @@
 //! memory that is wiped. Nothing here knows what a file means.
 
 use std::{
+    collections::HashMap,
     fmt,
     fs::{File, Metadata},
     io::{self, Read as _},
@@ -44,19 +45,34 @@ pub(super) struct Content {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint([u8; 32]);
 
+/// What stands in for files, by the paths that the settings name.
+pub type Contents = HashMap<PathBuf, Zeroizing<Vec<u8>>>;
+
 /// Reads the files of one generation and remembers what they were.
 #[derive(Default)]
 pub(super) struct Files {
     hash: Sha256,
     seen: Vec<Seen>,
+    memory: Option<Contents>,
 }
 
 impl Files {
+    /// Files that are not on any disk.
+    pub(super) fn in_memory(contents: Contents) -> Self {
+        Self { memory: Some(contents), ..Self::default() }
+    }
+
     /// The content of a file; `what` names it in the error ("the client certificate").
     ///
     /// # Errors
     /// At the configuration stage, when it cannot be read or is beyond all measure.
     pub(super) fn read(&mut self, place: Place<'_>, what: &str) -> Result<Content, Failure> {
+        if let Some(memory) = &self.memory {
+            let missing = || unreadable(place, what, &io::ErrorKind::NotFound.into());
+            let bytes = memory.get(place.path).cloned().ok_or_else(missing)?;
+            self.add(&bytes);
+            return Ok(Content { bytes, mode: None });
+        }
         let (bytes, metadata) =
             contents(place.path).map_err(|error| unreadable(place, what, &error))?;
         self.add(&bytes);

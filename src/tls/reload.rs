@@ -119,7 +119,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::{io, sync::Mutex};
+    use std::{cell::RefCell, io, sync::Once};
 
     use tokio::time::sleep;
 
@@ -159,31 +159,42 @@ mod tests {
         }
     }
 
-    /// Collects what is logged.
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
+    thread_local! {
+        static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// What this thread logs. The subscriber is the process's: one that comes and goes with a
+    /// test races with the interest that other tests' threads register.
+    #[derive(Clone, Copy)]
+    struct Log;
+
+    impl Log {
+        fn listen() -> Self {
+            static ONCE: Once = Once::new();
+            ONCE.call_once(|| {
+                let subscriber = tracing_subscriber::fmt().with_ansi(false).without_time();
+                // Another module's tests may have been first with one that hears as much.
+                let _ = tracing::subscriber::set_global_default(
+                    subscriber.with_writer(|| Log).finish(),
+                );
+            });
+            Self
+        }
+
+        fn lines(self) -> Vec<String> {
+            let bytes = LOGGED.take();
+            String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+        }
+    }
 
     impl io::Write for Log {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend(bytes);
+            LOGGED.with_borrow_mut(|logged| logged.extend(bytes));
             Ok(bytes.len())
         }
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
-        }
-    }
-
-    impl Log {
-        fn lines(&self) -> Vec<String> {
-            let bytes = std::mem::take(&mut *self.0.lock().unwrap());
-            String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
-        }
-
-        fn listen(&self) -> tracing::subscriber::DefaultGuard {
-            let log = self.clone();
-            let subscriber = tracing_subscriber::fmt().with_ansi(false).without_time();
-            tracing::subscriber::set_default(subscriber.with_writer(move || log.clone()).finish())
         }
     }
 
@@ -219,8 +230,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn broken_files_keep_the_old_and_are_told_once_for_each_reason() {
         let mut rotation = Rotation::start().await;
-        let log = Log::default();
-        let _guard = log.listen();
+        let log = Log::listen();
 
         rotation.folder.write("client.pem", "half a fi");
         rotation.later().await;

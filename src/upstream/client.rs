@@ -1,170 +1,219 @@
-//! Requests on pooled connections, one pool a generation of TLS.
+//! One pool of connections a generation of the TLS configuration, and the exchange on it.
 //!
-//! Swapping only the certificate would leave pooled connections and resumed sessions under the
-//! old identity, so a new generation gets a new pool; requests in flight end on the old one. No
-//! request leaves for any origin but the configured one.
+//! A connection keeps the identity it was made with, so a rotation replaces the whole pool. What
+//! is in flight ends where it began. Nothing leaves for another origin, and nothing is sent again
+//! unless it is proven that it was not processed.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
-use http::header;
-use http_body_util::{BodyExt as _, Full};
+use http::{Method, Version};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy,
+    client::legacy::{Client, ResponseFuture},
     rt::{TokioExecutor, TokioTimer},
 };
 use tokio::sync::watch;
 use tower::service_fn;
 
-use super::{Settings, connector::Connector, errors, heads, proxy::Proxy, retire::Retirement};
+use super::{
+    Settings,
+    body::{Arriving, Source},
+    broken,
+    connector::{Connector, is_h2_alone},
+    heads,
+    proxy::Proxy,
+};
 use crate::{
     failure::{Failure, Stage},
     service::{Body, HttpService, Presented, Request, Response},
     tls::Tls,
 };
 
-/// Servers and load balancers close idle connections after a minute or more.
+/// Load balancers forget an idle connection after a minute, and few sooner.
 const IDLE: Duration = Duration::from_secs(60);
-const MAX_IDLE: usize = 64;
-/// The clocks drift apart by this much only when the machine slept.
-const SLEPT: Duration = Duration::from_secs(5);
-const PING: Duration = Duration::from_secs(30);
-const PONG: Duration = Duration::from_secs(10);
-/// Flow-control windows that let one large result come at the connection's speed.
-const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-const MAX_HEADERS: u32 = 64 * 1024;
+/// As many calls as one client has in flight; more connections are closed after use.
+const IDLE_AT_MOST: usize = 64;
 
-type Pooled = legacy::Client<Connector, Full<Bytes>>;
+/// How far the clock on the wall may get ahead of the one that stops when the machine sleeps.
+const ASLEEP: Duration = Duration::from_secs(5);
 
-/// The client for the upstream in `settings`, with the TLS that is current at each call.
-///
-/// # Errors
-/// At the configuration stage, for a proxy that can't be used.
-pub fn client(settings: &Settings, tls: watch::Receiver<Arc<Tls>>) -> Result<HttpService, Failure> {
-    let proxy = settings.proxy.proxy_for(&settings.url)?.map(Arc::new);
-    let first = Arc::clone(&tls.borrow());
-    let client = Arc::new(Client {
-        upstream: settings.url.origin().into(),
-        host: settings.url.host().into(),
-        pool: Mutex::new(Pool::new(settings, proxy.clone(), first)),
-        settings: settings.clone(),
-        proxy,
-        tls,
-    });
-    Ok(HttpService::new(service_fn(move |request| Arc::clone(&client).send(request))))
+/// HTTP/2: a result of many megabytes must not wait for permission a round trip long. Far away
+/// (100 ms) a window of 4 MiB lets 40 MB/s pass; it is a bound for memory too.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+/// HTTP/2: what a response's head may take. HTTP/1.1 has hyper's own bounds, 100 headers and 400
+/// KiB, which cost nothing as they are.
+const HEAD_AT_MOST: u32 = 64 << 10;
+/// HTTP/2: a peer that vanished is noticed while something waits for it.
+const PING_AFTER: Duration = Duration::from_secs(30);
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+
+/// Times that a request is sent at most, when the upstream says that it did not process it.
+const TRIES: usize = 3;
+
+pub(super) fn service(
+    settings: &Settings,
+    tls: watch::Receiver<Arc<Tls>>,
+) -> Result<HttpService, Failure> {
+    let upstream = Arc::new(Upstream::new(settings.clone(), tls)?);
+    Ok(HttpService::new(service_fn(move |request| {
+        let upstream = Arc::clone(&upstream);
+        async move { upstream.exchange(request).await }
+    })))
 }
 
-struct Client {
+struct Upstream {
     settings: Settings,
     proxy: Option<Arc<Proxy>>,
-    upstream: Arc<str>,
-    host: Arc<str>,
-    tls: watch::Receiver<Arc<Tls>>,
+    source: Arc<Source>,
+    /// Held for as long as it takes to begin a request, never across a wait.
     pool: Mutex<Pool>,
+    /// Whether the last response came over HTTP/2.
+    multiplexed: AtomicBool,
 }
 
 struct Pool {
-    tls: Arc<Tls>,
-    client: Pooled,
-    retirement: Arc<Retirement>,
-    used: (Instant, SystemTime),
+    generation: Arc<Tls>,
+    client: Client<Connector, Full<Bytes>>,
+    used: Used,
 }
 
-impl Pool {
-    fn new(settings: &Settings, proxy: Option<Arc<Proxy>>, tls: Arc<Tls>) -> Self {
-        let only_h2 = tls.config.alpn_protocols == [b"h2"];
-        let connector = Connector::new(settings, proxy, Arc::clone(&tls));
-        let client = legacy::Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            // Sends again only requests that the pool's connection handed back untouched: hyper
-            // returns the message itself as proof that no byte of it was written.
-            .retry_canceled_requests(true)
-            .http2_only(only_h2)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_max_header_list_size(MAX_HEADERS)
-            .http2_keep_alive_interval(PING)
-            .http2_keep_alive_timeout(PONG)
-            .build(connector);
-        let used = (Instant::now(), SystemTime::now());
-        Self { tls, client, retirement: Arc::new(Retirement::new()), used }
-    }
-
-    /// Whether the machine slept since the last call: its connections are dead without knowing.
-    fn slept(&mut self) -> bool {
-        let now = (Instant::now(), SystemTime::now());
-        let (before, wall) = std::mem::replace(&mut self.used, now);
-        let awake = now.0.duration_since(before);
-        now.1.duration_since(wall).is_ok_and(|passed| passed > awake + SLEPT)
-    }
-}
-
-impl Client {
-    async fn send(self: Arc<Self>, request: Request) -> Result<Response, Failure> {
-        self.check_origin(&request)?;
-        let (client, tls, retirement) = self.current();
-        let shown = tracing::enabled!(tracing::Level::DEBUG).then(|| {
-            heads::request(&request);
-            Instant::now()
-        });
-        match client.request(request.map(Full::new)).await {
-            Ok(response) => {
-                let (head, body) = response.into_parts();
-                if let Some(started) = shown {
-                    heads::response(&head, started);
-                }
-                Ok(self.stream(http::Response::from_parts(head, body), tls, &retirement))
-            }
-            Err(error) => Err(errors::no_response(&tls, &self.upstream, &self.host, &error)),
-        }
-    }
-
-    /// The pool of the current generation.
-    fn current(&self) -> (Pooled, Arc<Tls>, Arc<Retirement>) {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let replaced = !Arc::ptr_eq(&pool.tls, &self.tls.borrow());
-        if pool.slept() || replaced {
-            let tls = Arc::clone(&self.tls.borrow());
-            tracing::debug!(rotated = replaced, "a new connection pool");
-            pool.retirement.begin(self.settings.maximum_age);
-            *pool = Pool::new(&self.settings, self.proxy.clone(), tls);
-        }
-        (pool.client.clone(), Arc::clone(&pool.tls), Arc::clone(&pool.retirement))
-    }
-
-    fn stream(
-        &self,
-        mut response: http::Response<Incoming>,
-        tls: Arc<Tls>,
-        retirement: &Retirement,
-    ) -> Response {
-        let kind = response.headers().get(header::CONTENT_TYPE);
-        let events = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        let (upstream, host) = (Arc::clone(&self.upstream), Arc::clone(&self.host));
-        if let (true, Some(identity)) = (response.status().is_client_error(), &tls.identity) {
-            response.extensions_mut().insert(Presented(identity.to_string().into()));
-        }
-        response.map(|body| {
-            let body = body.map_err(move |error| errors::broke_off(&tls, &upstream, &host, &error));
-            if events { Body::new(retirement.limit(body)) } else { Body::new(body) }
+impl Upstream {
+    fn new(settings: Settings, tls: watch::Receiver<Arc<Tls>>) -> Result<Self, Failure> {
+        let generation = Arc::clone(&tls.borrow());
+        let proxy = settings.proxy.choose(&settings.url)?.map(Arc::new);
+        let (upstream, maximum_age) = (settings.url.clone(), settings.maximum_age);
+        Ok(Self {
+            pool: Mutex::new(Pool::new(&settings, &proxy, generation)),
+            source: Arc::new(Source { upstream, tls, maximum_age }),
+            multiplexed: AtomicBool::new(false),
+            settings,
+            proxy,
         })
     }
 
-    /// The last look before credentials leave: is it the origin they are for?
-    fn check_origin(&self, request: &Request) -> Result<(), Failure> {
-        let (asked, ours) = (request.uri(), self.settings.url.uri());
-        if asked.scheme() == ours.scheme() && asked.authority() == ours.authority() {
-            return Ok(());
+    async fn exchange(&self, request: Request) -> Result<Response, Failure> {
+        let url = &self.settings.url;
+        if !url.is_origin_of(request.uri()) {
+            let what = format!("a request for another origin than {} was not sent", url.origin());
+            return Err(Failure::new(Stage::Configuration, what));
         }
-        let what = format!("a request for another origin than {} was stopped", self.upstream);
-        Err(Failure::new(Stage::Configuration, what))
+        // HTTP/2 servers end a connection every thousand requests or so, and say which ones they
+        // did not get to. Other requests need no copy, whose map of headers is dear.
+        let spare = self.multiplexed.load(Ordering::Relaxed).then(|| request.clone());
+        let mut request = request;
+        let mut tries = 1;
+        loop {
+            let shown = heads::request(&request);
+            let listens = request.method() == Method::GET;
+            let (generation, sent) = self.begin(request);
+            let error = match sent.await {
+                Ok(response) => return Ok(self.arriving(response, generation, shown, listens)),
+                Err(error) => error,
+            };
+            match &spare {
+                Some(spare) if tries < TRIES && broken::is_unprocessed(&error) => {
+                    request = spare.clone();
+                    tries += 1;
+                }
+                _ => return Err(broken::failure(error, url, &generation)),
+            }
+            tracing::debug!(upstream = %url, "not processed, as it says: sending once more");
+        }
+    }
+
+    /// Gives a request to the pool of the current generation.
+    fn begin(&self, request: Request) -> (Arc<Tls>, ResponseFuture) {
+        let now = Used::now();
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let replaced = {
+            let current = self.source.tls.borrow();
+            (!Arc::ptr_eq(&current, &pool.generation)).then(|| Arc::clone(&current))
+        };
+        if let Some(generation) = replaced {
+            tracing::debug!("the TLS configuration was replaced: new connections from here on");
+            *pool = Pool::new(&self.settings, &self.proxy, generation);
+        } else if pool.used.slept_until(&now) {
+            tracing::debug!("this machine slept: new connections from here on");
+            let generation = Arc::clone(&pool.generation);
+            *pool = Pool::new(&self.settings, &self.proxy, generation);
+        }
+        pool.used = now;
+        (Arc::clone(&pool.generation), pool.client.request(request.map(Full::new)))
+    }
+
+    fn arriving(
+        &self,
+        mut response: http::Response<Incoming>,
+        generation: Arc<Tls>,
+        shown: Option<Instant>,
+        listens: bool,
+    ) -> Response {
+        if let Some(since) = shown {
+            heads::response(&response, since);
+        }
+        self.multiplexed.store(response.version() == Version::HTTP_2, Ordering::Relaxed);
+        // A gateway may speak of the certificate in words of its own.
+        if let (true, Some(identity)) = (response.status().is_client_error(), &generation.identity)
+        {
+            response.extensions_mut().insert(Presented(identity.to_string().into()));
+        }
+        let source = Arc::clone(&self.source);
+        response.map(|body| Body::new(Arriving::new(body, generation, source, listens)))
     }
 }
+
+impl Pool {
+    fn new(settings: &Settings, proxy: &Option<Arc<Proxy>>, generation: Arc<Tls>) -> Self {
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_AT_MOST)
+            // Sends again only what a connection gave back whole because it ended before it took
+            // it from its queue: hyper returns the request with the error in that case alone
+            // (`TrySendError::take_message`), and what it returns was never written.
+            .retry_canceled_requests(true)
+            .http2_only(is_h2_alone(&generation))
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_max_header_list_size(HEAD_AT_MOST)
+            .http2_keep_alive_interval(PING_AFTER)
+            .http2_keep_alive_timeout(PONG_WITHIN)
+            .build(Connector::new(settings, proxy.clone(), Arc::clone(&generation)));
+        Self { generation, client, used: Used::now() }
+    }
+}
+
+/// When a pool was last used, on two clocks: one goes on while the machine sleeps.
+#[derive(Clone, Copy)]
+struct Used {
+    wall: SystemTime,
+    awake: Instant,
+}
+
+impl Used {
+    fn now() -> Self {
+        Self { wall: SystemTime::now(), awake: Instant::now() }
+    }
+
+    /// Whether the machine slept between this and `now`, for so long that the connections that
+    /// the pool believes to be idle for seconds are dead.
+    fn slept_until(&self, now: &Self) -> bool {
+        // A clock that was set back says nothing.
+        let wall = now.wall.duration_since(self.wall).unwrap_or_default();
+        let awake = now.awake.saturating_duration_since(self.awake);
+        wall > IDLE && wall.saturating_sub(awake) > ASLEEP
+    }
+}
+
+#[cfg(test)]
+mod tests;

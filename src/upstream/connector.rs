@@ -1,263 +1,302 @@
-//! A connection to the upstream: name, proxy, TCP, TLS, all within one time limit.
+//! One new connection to the upstream: name, TCP, proxy, TLS, in this order and in limited time.
 //!
-//! Every failure says which of these it was in, and with whom.
+//! What comes out is ready for HTTP, and it is known which version. What fails says in which step
+//! and with whom. No byte of a request has left when it does.
 
 use std::{
-    future::Future,
+    convert::Infallible,
+    fmt,
+    future::ready,
     io,
-    pin::Pin,
+    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use futures_util::future::{BoxFuture, FutureExt as _};
 use http::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::{
-    client::legacy::connect::{
-        Connected, Connection, HttpConnector,
-        proxy::{SocksV5, Tunnel},
-    },
+    client::legacy::connect::{HttpConnector, dns::Name},
     rt::TokioIo,
 };
-use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
-use tower::{Service, ServiceExt as _};
+use rustls::pki_types::ServerName;
+use tokio::time::timeout;
+use tower::{Service, service_fn};
 
 use super::{
-    Settings, errors,
-    proxy::{self, Kind, Proxy},
+    Settings, broken,
+    proxy::Proxy,
+    stream::{H2, Stream, rustls_error},
+    url::{UpstreamUrl, authority},
 };
 use crate::{
     failure::{Failure, Stage},
     tls::Tls,
 };
 
-/// A dead peer is noticed after about a minute, whatever the connection is doing.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEP_ALIVE_RETRIES: u32 = 3;
-const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+/// A peer that vanished is noticed within a minute, on a connection in use or not.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED_AT_MOST: Duration = Duration::from_secs(60);
 
-/// Makes connections to one upstream under one generation of TLS.
+/// Addresses of a host that are named in an error; some have dozens.
+const ADDRESSES_SHOWN: usize = 3;
+
+/// Makes the connections of one generation of the TLS configuration.
 #[derive(Clone)]
-pub(super) struct Connector {
-    tcp: HttpConnector,
-    tls: Arc<Tls>,
+pub(super) struct Connector(Arc<Way>);
+
+struct Way {
+    upstream: UpstreamUrl,
     proxy: Option<Arc<Proxy>>,
-    /// `host:port`, for messages.
-    upstream: Arc<str>,
-    host: Arc<str>,
+    tls: Arc<Tls>,
     limit: Duration,
 }
 
 impl Connector {
     pub(super) fn new(settings: &Settings, proxy: Option<Arc<Proxy>>, tls: Arc<Tls>) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(KEEP_ALIVE));
-        tcp.set_keepalive_interval(Some(KEEP_ALIVE_INTERVAL));
-        tcp.set_keepalive_retries(Some(KEEP_ALIVE_RETRIES));
-        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-        let (host, port) = (settings.url.host(), settings.url.port());
-        let named = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        Self {
-            tcp,
-            tls,
-            proxy,
-            upstream: format!("{named}:{port}").into(),
-            host: host.into(),
-            limit: settings.connect_timeout,
-        }
+        let (upstream, limit) = (settings.url.clone(), settings.connect_timeout);
+        Self(Arc::new(Way { upstream, proxy, tls, limit }))
     }
-
-    async fn connect(self, uri: Uri) -> Result<Stream, Failure> {
-        let mut step = Step::Connecting;
-        let connecting = async {
-            let tcp = self.reach(uri.clone()).await?;
-            if uri.scheme() == Some(&http::uri::Scheme::HTTP) {
-                return Ok(Stream::Plain(tcp));
-            }
-            step = Step::Handshake;
-            self.handshake(tcp).await.map(Stream::Tls)
-        };
-        match tokio::time::timeout(self.limit, connecting).await {
-            Ok(result) => result,
-            Err(_) => Err(self.timed_out(step)),
-        }
-    }
-
-    /// TCP to the upstream, through the proxy if there is one.
-    async fn reach(&self, uri: Uri) -> Result<TokioIo<TcpStream>, Failure> {
-        let Some(proxy) = &self.proxy else {
-            let connected = self.tcp.clone().oneshot(uri).await;
-            return connected.map_err(|error| errors::unreachable(&self.upstream, &error));
-        };
-        let login = proxy.login().await?;
-        match proxy.kind {
-            Kind::Connect => {
-                let mut tunnel = Tunnel::new(proxy.uri.clone(), self.tcp.clone());
-                let header = login.and_then(|(user, word)| proxy::basic(&user, &word));
-                if let Some(header) = header {
-                    tunnel = tunnel.with_auth(header);
-                }
-                let connected = tunnel.oneshot(uri).await;
-                connected.map_err(|error| errors::proxy(proxy.name(), &self.upstream, &error))
-            }
-            Kind::Socks5 { remote } => {
-                let mut socks = SocksV5::new(proxy.uri.clone(), self.tcp.clone());
-                if let Some((user, word)) = login {
-                    socks = socks.with_auth(user, word.as_str().to_owned());
-                }
-                let connected = socks.local_dns(!remote).oneshot(uri).await;
-                connected.map_err(|error| errors::proxy(proxy.name(), &self.upstream, &error))
-            }
-        }
-    }
-
-    async fn handshake(
-        &self,
-        tcp: TokioIo<TcpStream>,
-    ) -> Result<TokioIo<TlsStream<TcpStream>>, Failure> {
-        let name = match &self.tls.server_name {
-            Some(name) => name.clone(),
-            None => ServerName::try_from(self.host.to_string()).map_err(|_| {
-                Failure::new(
-                    Stage::Configuration,
-                    format!("{} is no name that a certificate can have", self.host),
-                )
-                .hint("give the name in its certificate with --server-name")
-            })?,
-        };
-        let connector = TlsConnector::from(Arc::clone(&self.tls.config));
-        let shaken = connector.connect(name, tcp.into_inner()).await;
-        shaken.map(TokioIo::new).map_err(|error| match errors::rustls(&error) {
-            Some(cause) => self.tls.explain(cause, &self.host),
-            None => errors::hung_up(&self.tls, &self.upstream, &error),
-        })
-    }
-
-    fn timed_out(&self, step: Step) -> Failure {
-        let limit = humantime::format_duration(self.limit);
-        let upstream = &self.upstream;
-        let what = match (step, &self.proxy) {
-            (Step::Connecting, None) => format!("{upstream} could not be reached within {limit}"),
-            (Step::Connecting, Some(proxy)) => {
-                let proxy = proxy.name();
-                format!("{upstream} could not be reached within {limit} through the proxy {proxy}")
-            }
-            (Step::Handshake, _) => {
-                format!("{upstream} did not finish the TLS handshake within {limit}")
-            }
-        };
-        Failure::new(Stage::Connect, what).hint(match step {
-            Step::Connecting => {
-                "check the host, the network and whether a proxy is needed (--proxy); \
-                 --connect-timeout gives it more time"
-            }
-            Step::Handshake => {
-                "check that this port speaks TLS; --connect-timeout gives it more time"
-            }
-        })
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Step {
-    Connecting,
-    Handshake,
 }
 
 impl Service<Uri> for Connector {
-    type Response = Stream;
+    type Response = TokioIo<Stream>;
     type Error = Failure;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, Failure>> + Send>>;
+    type Future = BoxFuture<'static, Result<Self::Response, Failure>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(uri))
+    /// The pool names the origin; there is only one.
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let way = Arc::clone(&self.0);
+        async move { way.connect().await.map(TokioIo::new) }.boxed()
     }
 }
 
-/// A connection, encrypted unless it is to loopback over http.
-#[expect(clippy::large_enum_variant, reason = "there is one a connection, boxed by hyper")]
-pub(super) enum Stream {
-    Plain(TokioIo<TcpStream>),
-    Tls(TokioIo<TlsStream<TcpStream>>),
-}
+impl Way {
+    async fn connect(&self) -> Result<Stream, Failure> {
+        let started = Instant::now();
+        let within = |step| Limit { way: self, started, step };
+        let proxy = self.proxy.as_deref();
+        let hop = Hop { upstream: &self.upstream, proxy };
 
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        match self {
-            Self::Plain(_) => Connected::new(),
-            Self::Tls(tls) => match tls.inner().get_ref().1.alpn_protocol() {
-                Some(b"h2") => Connected::new().negotiated_h2(),
-                _ => Connected::new(),
-            },
+        let addresses = within(Step::Resolve(hop)).spend(resolve(hop.host(), hop.port())).await?;
+        let dialled = dial(hop, &addresses, self.limit);
+        let mut stream = within(Step::Dial(hop, &addresses)).spend(dialled).await?;
+        if let Some(proxy) = proxy {
+            let tunnel = proxy.tunnel(stream, &self.upstream, &self.tls);
+            stream = within(Step::Tunnel(proxy)).spend(tunnel).await?;
         }
+        if self.upstream.is_https() {
+            stream = within(Step::Handshake(&self.upstream)).spend(self.secure(stream)).await?;
+        }
+
+        let (upstream, took) = (self.upstream.origin(), started.elapsed());
+        let http = if stream.is_h2() { 2 } else { 1 };
+        tracing::debug!(%upstream, http, ?took, "connected");
+        Ok(stream)
+    }
+
+    async fn secure(&self, stream: Stream) -> Result<Stream, Failure> {
+        let host = self.upstream.host();
+        let name = match &self.tls.server_name {
+            Some(name) => name.clone(),
+            None => server_name(host)?,
+        };
+        let stream =
+            stream.secure(&self.tls.config, name).await.map_err(|error| {
+                match rustls_error(&error) {
+                    Some(said) => self.tls.explain(said, host),
+                    None => self.hung_up(&error).caused_by(error),
+                }
+            })?;
+        // A server without ALPN ignores what is offered.
+        if is_h2_alone(&self.tls) && !stream.is_h2() {
+            let what = format!("{} does not speak HTTP/2", self.upstream.authority());
+            return Err(Failure::new(Stage::Tls, what).hint("leave the choice to it: --http auto"));
+        }
+        Ok(stream)
+    }
+
+    fn hung_up(&self, error: &io::Error) -> Failure {
+        let peer = self.upstream.authority();
+        let what = format!("{peer} hung up during the TLS handshake: {}", broken::words(error));
+        let hint = broken::certificate_hint(&self.tls);
+        Failure::new(Stage::Tls, what)
+            .hint(hint.unwrap_or("is it a TLS port, or does something between cut it off"))
     }
 }
 
-impl Read for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
-            Self::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
+/// Whether HTTP/2 is all that is offered.
+pub(super) fn is_h2_alone(tls: &Tls) -> bool {
+    matches!(tls.config.alpn_protocols.as_slice(), [only] if only == H2)
+}
+
+/// The name to look for in a certificate.
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Failure> {
+    ServerName::try_from(host.to_owned()).map_err(|_| {
+        Failure::new(Stage::Configuration, format!("no certificate can be for the name {host}"))
+            .hint("give the name that the upstream's certificate has: --server-name")
+    })
+}
+
+/// All addresses of a host, from the system's resolver.
+pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    let unknown = |why: String| {
+        Failure::new(Stage::Connect, format!("no address for {host}: {why}")).hint(
+            "check the host name: in the URL argument, the profile or API_URL, or in the proxy's \
+             URL; is this machine on the right network or VPN",
+        )
+    };
+    match tokio::net::lookup_host((host, port)).await {
+        Ok(found) => match found.collect::<Vec<_>>() {
+            none if none.is_empty() => Err(unknown("the name has none".to_owned())),
+            addresses => Ok(addresses),
+        },
+        Err(error) => Err(unknown(broken::words(&error)).caused_by(error)),
+    }
+}
+
+/// The first of the addresses that answers; both families are tried (RFC 8305).
+async fn dial(hop: Hop<'_>, addresses: &[SocketAddr], limit: Duration) -> Result<Stream, Failure> {
+    let known = addresses.to_vec();
+    let mut tcp = HttpConnector::new_with_resolver(service_fn(move |_: Name| {
+        ready(Ok::<_, Infallible>(known.clone().into_iter()))
+    }));
+    // Divided among the addresses, so that a dead one leaves time for the next.
+    tcp.set_connect_timeout(Some(limit));
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEPALIVE_AFTER));
+    tcp.set_keepalive_interval(Some(KEEPALIVE_EVERY));
+    tcp.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED_AT_MOST));
+    match tcp.call(Uri::from_static("http://resolved")).await {
+        Ok(stream) => Ok(Stream::Tcp(stream.into_inner())),
+        Err(error) => {
+            Err(unreachable(hop, addresses, limit, broken::find(&error)).caused_by(error))
         }
     }
 }
 
-impl Write for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
-            Self::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
+fn unreachable(
+    hop: Hop<'_>,
+    addresses: &[SocketAddr],
+    limit: Duration,
+    error: Option<&io::Error>,
+) -> Failure {
+    let at = Shown(addresses);
+    match error {
+        Some(error) if error.kind() == io::ErrorKind::TimedOut => {
+            expired(&Step::Dial(hop, addresses), limit)
         }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(context),
+        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Failure::new(Stage::Connect, format!("{hop} ({at}) refuses connections"))
+                .hint(format!("is it running, and is {} its port", hop.port()))
         }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(tcp) => tcp.is_write_vectored(),
-            Self::Tls(tls) => tls.is_write_vectored(),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(context, parts),
-            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(context, parts),
+        error => {
+            let why = error.map_or_else(|| "no connection".to_owned(), broken::words);
+            Failure::new(Stage::Connect, format!("{hop} ({at}) can't be reached: {why}"))
+                .hint("is this machine on the right network or VPN; is a proxy needed (--proxy)")
         }
     }
 }
+
+/// Where TCP goes: the proxy if there is one.
+#[derive(Clone, Copy)]
+struct Hop<'a> {
+    upstream: &'a UpstreamUrl,
+    proxy: Option<&'a Proxy>,
+}
+
+impl Hop<'_> {
+    fn host(&self) -> &str {
+        self.proxy.map_or(self.upstream.host(), |proxy| &proxy.host)
+    }
+
+    fn port(&self) -> u16 {
+        self.proxy.map_or(self.upstream.port(), |proxy| proxy.port)
+    }
+}
+
+impl fmt::Display for Hop<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = if self.proxy.is_some() { "the proxy " } else { "" };
+        write!(f, "{role}{}", authority(self.host(), self.port()))
+    }
+}
+
+/// A step of the way, for the error that says where the time ran out.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Resolve(Hop<'a>),
+    Dial(Hop<'a>, &'a [SocketAddr]),
+    Tunnel(&'a Proxy),
+    Handshake(&'a UpstreamUrl),
+}
+
+/// The time that is left for a step.
+struct Limit<'a> {
+    way: &'a Way,
+    started: Instant,
+    step: Step<'a>,
+}
+
+impl Limit<'_> {
+    async fn spend<T>(self, step: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let left = self.way.limit.saturating_sub(self.started.elapsed());
+        match timeout(left, step).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(expired(&self.step, self.way.limit)),
+        }
+    }
+}
+
+fn expired(step: &Step<'_>, limit: Duration) -> Failure {
+    let limit = humantime::format_duration(limit);
+    let (what, hint) = match step {
+        Step::Resolve(hop) => (
+            format!("the name {} was not resolved within {limit}", hop.host()),
+            "does this machine's DNS answer; --connect-timeout gives it more time",
+        ),
+        Step::Dial(hop, addresses) => (
+            format!("{hop} ({}) did not answer within {limit}", Shown(addresses)),
+            "does a firewall drop it, is a VPN or a proxy (--proxy) needed; --connect-timeout gives \
+             it more time",
+        ),
+        Step::Tunnel(proxy) => (
+            format!("the proxy {proxy} opened no tunnel within {limit}"),
+            "can the proxy reach the upstream; --connect-timeout gives it more time",
+        ),
+        Step::Handshake(upstream) => (
+            format!("{} did not finish the TLS handshake within {limit}", upstream.authority()),
+            "is it a TLS port; --connect-timeout gives it more time",
+        ),
+    };
+    Failure::new(Stage::Connect, what).hint(hint)
+}
+
+/// Addresses as a list for people.
+struct Shown<'a>(&'a [SocketAddr]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, address) in self.0.iter().take(ADDRESSES_SHOWN).enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{}", address.ip())?;
+        }
+        match self.0.len().saturating_sub(ADDRESSES_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

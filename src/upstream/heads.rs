@@ -1,12 +1,9 @@
 //! The heads of requests and responses as `--debug` shows them: values redacted unless they are
 //! known to be harmless.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Instant};
 
-use http::{HeaderMap, header, response};
+use http::{HeaderMap, Response, header};
 
 use crate::service::Request;
 
@@ -22,8 +19,11 @@ const HARMLESS: [header::HeaderName; 8] = [
     header::TRANSFER_ENCODING,
 ];
 
-/// Shows a request that is about to leave.
-pub(super) fn request(request: &Request) {
+/// Shows a request that is about to leave, if anybody wants to see it: since when it is away.
+pub(super) fn request(request: &Request) -> Option<Instant> {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return None;
+    }
     tracing::debug!(
         method = %request.method(),
         path = request.uri().path(),
@@ -31,16 +31,17 @@ pub(super) fn request(request: &Request) {
         headers = %Ours(request.headers()),
         "request"
     );
+    Some(Instant::now())
 }
 
-/// Shows a response that came to it.
-pub(super) fn response(response: &response::Parts, started: Instant) {
-    let elapsed: Duration = started.elapsed();
+/// Shows the response that came to it.
+pub(super) fn response<B>(response: &Response<B>, since: Instant) {
+    let elapsed = since.elapsed();
     tracing::debug!(
-        status = response.status.as_u16(),
-        version = ?response.version,
+        status = response.status().as_u16(),
+        version = ?response.version(),
         ?elapsed,
-        headers = %Theirs(&response.headers),
+        headers = %Theirs(response.headers()),
         "response"
     );
 }

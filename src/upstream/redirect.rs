@@ -1,10 +1,15 @@
-//! Redirects: followed within the origin, and only those that keep method and body (307, 308).
+//! Redirects that stay at the origin and change nothing but the path.
 //!
-//! Anything else would take the credentials elsewhere or turn the request into another one, so
-//! it is an error that names both URLs (RFC 9110 section 15.4).
+//! 307 and 308 to the same scheme, host and port are followed, with method and body. Any other
+//! redirect fails and names both URLs: to go elsewhere would carry the credentials there, and a
+//! 301, 302 or 303 may turn a call into a GET. It is a whole answer, not one that broke off: its
+//! failure keeps its hint, and no outcome is unknown for it.
 
-use http::{StatusCode, header};
-use tower::{Service as _, ServiceExt as _, service_fn};
+use std::{fmt, sync::Arc};
+
+use http::{StatusCode, Uri, header};
+use tower::{Service as _, service_fn};
+use url::Url;
 
 use super::url::UpstreamUrl;
 use crate::{
@@ -12,126 +17,123 @@ use crate::{
     service::{HttpService, Request, Response},
 };
 
-/// Redirects of one request.
-const MAX_HOPS: usize = 5;
+/// Redirects a request may take.
+const FOLLOWED_AT_MOST: usize = 5;
 
 /// `inner`, with redirects within the origin of `url` followed.
+///
+/// Each hop is a request of its own to `inner`. A redirect that is not followed fails at
+/// [`Stage::Protocol`].
 #[must_use]
 pub fn follow_same_origin(url: &UpstreamUrl, inner: HttpService) -> HttpService {
-    let url = url.clone();
-    HttpService::new(service_fn(move |request| follow(url.clone(), inner.clone(), request)))
-}
-
-async fn follow(
-    url: UpstreamUrl,
-    mut inner: HttpService,
-    mut request: Request,
-) -> Result<Response, Failure> {
-    for _ in 0..=MAX_HOPS {
-        let again = request.clone();
-        let response = inner.ready().await?.call(request).await?;
-        if !redirects(response.status()) || !response.headers().contains_key(header::LOCATION) {
-            return Ok(response);
+    let origin = Arc::new(url.clone());
+    HttpService::new(service_fn(move |request: Request| {
+        let (origin, mut inner) = (Arc::clone(&origin), inner.clone());
+        async move {
+            // The cost of this layer on the usual way: a head of a few headers, before the
+            // credentials are on it, and a reference to the body.
+            let mut next = request.clone();
+            let mut response = inner.call(request).await?;
+            for _ in 0..FOLLOWED_AT_MOST {
+                let Some(target) = target(&response, next.uri(), &origin)? else {
+                    return Ok(response);
+                };
+                tracing::debug!(from = next.uri().path(), to = target.path(), "redirected");
+                *next.uri_mut() = target;
+                // Before the next request, so that its connection is free for it.
+                drop(response);
+                response = inner.call(next.clone()).await?;
+            }
+            match target(&response, next.uri(), &origin)? {
+                None => Ok(response),
+                Some(_) => Err(Failure::new(
+                    Stage::Protocol,
+                    format!("{origin} redirects in circles: more than {FOLLOWED_AT_MOST} times"),
+                )
+                .hint("point the URL at the MCP endpoint itself")),
+            }
         }
-        request = again;
-        *request.uri_mut() = target(&url, &request, &response)?;
-    }
-    let what = format!("{} redirected more than {MAX_HOPS} times", url.origin());
-    Err(Failure::new(Stage::Response, what).hint("point the URL at the server itself"))
+    }))
 }
 
-fn redirects(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-fn target(url: &UpstreamUrl, request: &Request, response: &Response) -> Result<http::Uri, Failure> {
+/// Where a response redirects to, if it does and that may be followed.
+fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Option<Uri>, Failure> {
     let status = response.status();
-    let here = format!("{}{}", url.origin(), request.uri().path());
-    let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-    let Some(there) = location.and_then(|location| url.resolve(request.uri(), location)) else {
+    // 300 offers a choice, and 304 is about a cache; neither redirects.
+    if !status.is_redirection()
+        || matches!(status, StatusCode::MULTIPLE_CHOICES | StatusCode::NOT_MODIFIED)
+    {
+        return Ok(None);
+    }
+    let Some(location) = response.headers().get(header::LOCATION) else { return Ok(None) };
+    let here = Shown::from(from);
+    // RFC 9110, section 10.2.2: relative to the URL that was asked.
+    let there = location.to_str().ok().and_then(|location| {
+        let there = Url::parse(&from.to_string()).ok()?.join(location).ok()?;
+        there.host_str().is_some().then_some(there)
+    });
+    let Some(mut there) = there else {
         let what = format!("{here} redirects ({status}) to something that is no URL");
-        return Err(Failure::new(Stage::Response, what));
+        return Err(
+            Failure::new(Stage::Protocol, what).hint("point the URL at the MCP endpoint itself")
+        );
     };
-    let shown = format!("{}{}", super::url::origin_of(&there), there.path());
-    let refused = |why: &'static str| {
-        let code = status.as_u16();
-        Err(Failure::new(Stage::Response, format!("{here} redirects ({code}) to {shown}, {why}"))
-            .hint("if that is where the server is, put that URL in place of this one"))
+    there.set_fragment(None);
+    let to = there.as_str().parse::<Uri>().ok();
+    let shown = Shown::from(&there);
+    let refused = |why: &str, hint: String| {
+        let what = format!("{here} redirects ({status}) to {shown}: not followed, {why}");
+        Err(Failure::new(Stage::Protocol, what).hint(hint))
     };
-    let Some(uri) = url.same_origin(&there) else {
-        return refused("which is another origin: the credentials are not sent there");
+    let Some(to) = to.filter(|to| origin.is_origin_of(to)) else {
+        if there.scheme() == "http" && there.host_str() == from.host() && origin.is_https() {
+            return refused(
+                "it would leave TLS",
+                format!(
+                    "point the URL at the right path, https as it is ({}); the upstream does not \
+                     know that it is reached over TLS",
+                    there.path()
+                ),
+            );
+        }
+        let hint = "if that is the MCP endpoint, point the URL at it";
+        return refused("it would take the credentials to another origin", hint.to_owned());
     };
-    match status.as_u16() {
-        307 | 308 => Ok(uri),
-        _ => refused("which would change the request's method"),
+    match status {
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => Ok(Some(to)),
+        _ => refused(
+            "it may change the method",
+            "if that is the MCP endpoint, point the URL at it; if it is a login page, the \
+             upstream did not accept the credentials"
+                .to_owned(),
+        ),
+    }
+}
+
+/// A URL without what may be secret in it: user, password, query.
+struct Shown(String);
+
+impl From<&Uri> for Shown {
+    fn from(uri: &Uri) -> Self {
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        Self(format!("{}://{host}{}", uri.scheme_str().unwrap_or_default(), uri.path()))
+    }
+}
+
+impl From<&Url> for Shown {
+    fn from(url: &Url) -> Self {
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+        Self(format!("{}://{host}{port}{}", url.scheme(), url.path()))
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::sync::{Arc, Mutex};
-
-    use bytes::Bytes;
-    use http_body_util::{BodyExt as _, Empty};
-
-    use super::*;
-    use crate::service::Body;
-
-    /// Asks with an upstream that redirects once as told; what was asked for, and the outcome.
-    async fn ask(status: u16, location: &'static str) -> (Vec<String>, Result<u16, Failure>) {
-        let url = UpstreamUrl::parse("https://gw.example/mcp").unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let record = Arc::clone(&seen);
-        let inner = HttpService::new(service_fn(move |request: Request| {
-            let mut seen = record.lock().unwrap();
-            seen.push(format!("{} {}", request.method(), request.uri()));
-            let body = Body::new(Empty::<Bytes>::new().map_err(|never| match never {}));
-            let mut response = Response::new(body);
-            if seen.len() == 1 || location == "/loop" {
-                *response.status_mut() = StatusCode::from_u16(status).unwrap();
-                response.headers_mut().insert(header::LOCATION, location.parse().unwrap());
-            }
-            std::future::ready(Ok(response))
-        }));
-        let mut request = Request::new(Bytes::from_static(b"{}"));
-        *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = url.uri().clone();
-        let mut service = follow_same_origin(&url, inner);
-        let answer = service.ready().await.unwrap().call(request).await;
-        let seen = seen.lock().unwrap().clone();
-        (seen, answer.map(|response| response.status().as_u16()))
-    }
-
-    #[tokio::test]
-    async fn redirects_within_the_origin_keep_the_method() {
-        let (seen, answer) = ask(308, "/mcp/").await;
-        assert_eq!(seen, ["POST https://gw.example/mcp", "POST https://gw.example/mcp/"]);
-        assert_eq!(answer.unwrap(), 200);
-    }
-
-    #[tokio::test]
-    async fn anything_else_is_an_error_that_names_both_ends_and_no_query() {
-        for (status, location) in [
-            (307, "https://evil.example/mcp?a=s3cret"),
-            (308, "http://gw.example/mcp"),
-            (307, "https://gw.example:8443/mcp"),
-            (307, "//evil.example/"),
-            (302, "/login"),
-            (303, "/mcp/"),
-        ] {
-            let (seen, answer) = ask(status, location).await;
-            assert_eq!(seen.len(), 1, "{status} {location}");
-            let failure = answer.unwrap_err();
-            assert!(failure.what().contains("https://gw.example/mcp redirects"), "{failure}");
-            assert!(!failure.what().contains("s3cret"), "{failure}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_loop_ends() {
-        let (seen, answer) = ask(307, "/loop").await;
-        assert_eq!(seen.len(), MAX_HOPS + 1);
-        assert!(answer.unwrap_err().what().contains("more than 5 times"));
-    }
-}
+mod tests;

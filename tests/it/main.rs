@@ -2,6 +2,15 @@
 //! A folder a stage of the flow, a file a behaviour; `support` is what they stand on.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on panics")]
+#![allow(clippy::disallowed_methods, reason = "the bans are for the program")]
 
+mod chaos;
+mod command;
+mod credentials;
+mod demo;
 mod front;
+mod house;
+mod session;
+mod streams;
 mod support;
+mod tls;

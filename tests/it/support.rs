@@ -30,6 +30,8 @@
 //!   under a parent), `Process` (writes, lines, signals, exit, memory, threads, children).
 //! - `jsonrpc`: `Client` over a process: `send request call notify respond`, `response result
 //!   error ask tool notification server_request wait`, `received`, `unclaimed`, `finish`.
+//! - `refusal`: `Refusal` is an error of ours taken apart; `of_initialize(&program)`, `says(..)`.
+//! - `tunnel`: `Tunnel` is a CONNECT proxy that leads every name to one upstream.
 //!
 //! `proof` tests the support itself, with a client that is not the one under test.
 
@@ -39,7 +41,9 @@
 pub mod jsonrpc;
 pub mod pki;
 pub mod process;
+pub mod refusal;
 pub mod script;
+pub mod tunnel;
 pub mod upstream;
 
 mod proof;

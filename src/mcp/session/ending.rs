@@ -74,13 +74,6 @@ impl Session {
         if exchange.unanswered.is_empty() {
             return;
         }
-        if exchange.cancelled {
-            // Nobody waits for it any more (basic/utilities/cancellation).
-            for id in &exchange.unanswered {
-                self.open.remove(id);
-            }
-            return;
-        }
         match end {
             End::Complete { accepted: false } if exchange.position.last_id.is_some() => {
                 self.resume(id, exchange, None);
@@ -90,7 +83,7 @@ impl Session {
                 self.fail(&exchange, &failure);
             }
             End::Broken(failure) => self.call_broke(id, exchange, failure),
-            End::Refused(refusal) => self.call_refused(exchange, &refusal),
+            End::Refused(refusal) => self.call_refused(id, exchange, &refusal),
             End::Idle(limit) => self.call_idle(&exchange, limit),
         }
     }
@@ -106,27 +99,34 @@ impl Session {
         self.fail(&exchange, &failure);
     }
 
-    fn call_refused(&mut self, exchange: Exchange, refusal: &Refusal) {
+    fn call_refused(&mut self, id: ExchangeId, exchange: Exchange, refusal: &Refusal) {
         let session_sent = exchange.context.session.is_some();
         let lost = self.handshake.is_some() && refusal.session_lost(session_sent);
+        let failure = refusal.explain(&self.upstream);
         if exchange.position.last_id.is_some() {
             // It was the continuation that was refused; the call itself had begun to run.
-            let failure = outcome_unknown(&refusal.explain(&self.upstream));
-            self.fail(&exchange, &failure);
+            if worth_asking_again(refusal.status) {
+                return self.resume(id, exchange, Some(failure));
+            }
+            self.fail(&exchange, &outcome_unknown(&failure));
             if lost {
                 self.session_lost(exchange.epoch);
             }
             return;
         }
-        if lost && !exchange.replayed {
+        let own = refusal.message().filter(|message| answers(message, &exchange));
+        // 404 is the transport's word; otherwise an error that names the request is its answer.
+        let transport = refusal.status == StatusCode::NOT_FOUND || own.is_none();
+        if lost && transport && self.may_replay(&exchange) {
             return self.replace_session(exchange);
         }
-        match refusal.message() {
-            Some(message) if answers(&message, &exchange) => self.deliver_all(&exchange, &message),
-            _ => {
-                let failure = refusal.explain(&self.upstream);
-                self.fail(&exchange, &failure);
+        match own {
+            Some(message) => self.deliver_all(&exchange, &message),
+            None if lost => self.fail(&exchange, &lost_again(&self.upstream, refusal.status)),
+            None if may_have_run(refusal.status) => {
+                self.fail(&exchange, &outcome_unknown(&failure));
             }
+            None => self.fail(&exchange, &failure),
         }
     }
 
@@ -164,6 +164,7 @@ impl Session {
             exchange: id,
             context: exchange.context.clone(),
             resume: exchange.position.last_id.clone(),
+            awaited: true,
             after,
         });
         self.exchanges.insert(id, exchange);
@@ -177,7 +178,7 @@ impl Session {
                     && refusal.session_lost(exchange.context.session.is_some());
                 if lost && !exchange.replayed {
                     // What belongs to the old session's requests has no meaning in a new one.
-                    if belongs_to_session(exchange.message.as_ref()) {
+                    if exchange.message.as_ref().is_none_or(belongs_to_session) {
                         return self.session_lost(exchange.epoch);
                     }
                     return self.replace_session(exchange);
@@ -201,14 +202,15 @@ impl Session {
                 tracing::debug!(status = refusal.status.as_u16(), "the event stream was refused");
                 // A 404 to the first GET of a fresh session is a server without that route.
                 if was_offered && refusal.session_lost(exchange.context.session.is_some()) {
-                    return self.session_lost(exchange.epoch);
+                    return self.stream_lost_session(exchange.epoch);
                 }
                 if !worth_asking_again(refusal.status) {
                     self.offered = Offered::No;
                     self.stream = None;
                 }
                 exchange.failures += 1;
-                pause = pause.max(10 * backoff(exchange.failures - 1));
+                let patient = matches!(refusal.status.as_u16(), 401 | 403);
+                pause = pause.max(if patient { 10 } else { 1 } * backoff(exchange.failures - 1));
             }
             End::Complete { .. } | End::Broken(_) | End::Idle(_) => {
                 if let End::Broken(failure) = &end {
@@ -222,7 +224,13 @@ impl Session {
             let context = exchange.context.clone();
             let resume = exchange.position.last_id.clone();
             self.exchanges.insert(id, exchange);
-            self.out.push(Command::Listen { exchange: id, context, resume, after: pause });
+            self.out.push(Command::Listen {
+                exchange: id,
+                context,
+                resume,
+                awaited: false,
+                after: pause,
+            });
         }
         if self.phase == Phase::Listening(id) {
             self.ready();
@@ -268,24 +276,43 @@ fn answers(message: &Message, exchange: &Exchange) -> bool {
     })
 }
 
-fn belongs_to_session(message: Option<&Message>) -> bool {
-    message.is_none_or(|message| {
-        message.envelopes().iter().any(|envelope| match envelope {
-            Envelope::Notification { method } => {
-                matches!(&**method, "notifications/cancelled" | "notifications/progress")
-            }
-            Envelope::Response { .. } | Envelope::Request { .. } => true,
-        })
+/// Whether a message of the client's is about a request of one session, and means nothing in
+/// another.
+pub(super) fn belongs_to_session(message: &Message) -> bool {
+    message.envelopes().iter().any(|envelope| match envelope {
+        Envelope::Notification { method } => {
+            matches!(&**method, "notifications/cancelled" | "notifications/progress")
+        }
+        Envelope::Response { .. } => true,
+        Envelope::Request { .. } => false,
     })
 }
 
-/// Refusals of the GET stream that time or a rotated credential can mend.
+/// Statuses behind which the request may be running all the same: a gateway gave up on it.
+fn may_have_run(status: StatusCode) -> bool {
+    let refused = matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::NOT_IMPLEMENTED
+            | StatusCode::HTTP_VERSION_NOT_SUPPORTED
+    );
+    status == StatusCode::REQUEST_TIMEOUT || (status.is_server_error() && !refused)
+}
+
+/// Refusals of a GET that time or a rotated credential can mend. 409 is the word of servers that
+/// still hold the stream whose end only we have seen.
 fn worth_asking_again(status: StatusCode) -> bool {
     status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
-        || matches!(
-            status,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
-        )
+        || matches!(status.as_u16(), 401 | 403 | 408 | 409 | 425 | 429)
+}
+
+/// A request that was refused for its session twice; sent on, it might go round for ever.
+fn lost_again(upstream: &str, status: StatusCode) -> Failure {
+    let what = format!("{upstream} lost the session again, as soon as it was replaced ({status})");
+    Failure::new(Stage::Response, what).hint(
+        "several instances that do not share their sessions may stand behind it: its load \
+         balancer has to keep a session on one of them",
+    )
 }
 
 fn outcome_unknown(cause: &Failure) -> Failure {
@@ -296,5 +323,8 @@ fn outcome_unknown(cause: &Failure) -> Failure {
 fn idle_failure(upstream: &str, limit: Duration) -> Failure {
     let limit = humantime::format_duration(limit);
     let what = format!("{upstream} sent no byte for {limit}, the request was cancelled");
-    Failure::new(Stage::Response, what).hint("raise --idle-timeout if the call takes this long")
+    Failure::new(Stage::Response, what).hint(
+        "it may have run: check before you call it again; raise --idle-timeout if calls take this \
+         long",
+    )
 }

@@ -34,7 +34,7 @@ pub struct Position {
     pub last_id: Option<Bytes>,
     /// The server's own delay before a reconnection.
     pub retry: Option<Duration>,
-    /// Whether any event came.
+    /// Whether any event came, or the stream lasted a while.
     pub progressed: bool,
 }
 
@@ -81,7 +81,8 @@ pub(super) struct Exchange {
     pub(super) unanswered: Vec<Id>,
     /// The message was sent before and proven unprocessed: it gets no third try.
     pub(super) replayed: bool,
-    pub(super) cancelled: bool,
+    /// The server has sent something on it: what it carried has begun to run.
+    pub(super) touched: bool,
     /// The session id that its response's head brought.
     pub(super) opened: Option<HeaderValue>,
     pub(super) position: Position,
@@ -101,7 +102,7 @@ impl Exchange {
             unanswered: ids.collect(),
             message,
             replayed: false,
-            cancelled: false,
+            touched: false,
             opened: None,
             position: Position::default(),
             failures: 0,

@@ -7,8 +7,8 @@
 use http::HeaderValue;
 
 use super::{
-    Command, Context, Phase, Session,
-    exchange::{Exchange, Role},
+    Command, Context, Phase, Session, Timer,
+    exchange::{Exchange, Role, backoff},
     fault,
     handshake::{self, Agreed},
 };
@@ -54,6 +54,19 @@ impl Session {
         self.reopen();
     }
 
+    /// The event stream found out. A server that drops each session as soon as its stream ends is
+    /// not asked for a new one each time at once.
+    pub(super) fn stream_lost_session(&mut self, epoch: u64) {
+        self.churn += 1;
+        if self.churn <= 1 {
+            return self.session_lost(epoch);
+        }
+        self.stream = None;
+        self.phase = Phase::Lost;
+        let pause = backoff(self.churn);
+        self.out.push(Command::After(pause, Timer::Reopen(self.epoch)));
+    }
+
     /// Repeats the client's `initialize`.
     pub(super) fn reopen(&mut self) {
         let Some(handshake) = &self.handshake else { return };
@@ -66,10 +79,13 @@ impl Session {
         self.post_as(Role::Open { own: true }, message, false);
     }
 
-    /// Questions of the old session can't be answered any more: the client may drop them.
+    /// Questions of the session before can't be answered any more: the client may drop them.
+    /// They stay known, so that an answer that comes all the same is not taken for one to a
+    /// question of the new session.
     fn dismiss_asked(&mut self) {
-        for (id, _) in std::mem::take(&mut self.asked) {
-            let line = handshake::cancel(&id, "the server lost the session");
+        let before = self.epoch - 1;
+        for id in self.asked.iter().filter(|(_, epoch)| **epoch == before).map(|(id, _)| id) {
+            let line = handshake::cancel(id, "the server lost the session");
             self.out.push(Command::Deliver(line));
         }
     }
@@ -104,6 +120,9 @@ impl Session {
         self.phase = Phase::Lost;
         tracing::warn!(%failure, "the session could not be replaced");
         let held = std::mem::take(&mut self.held);
+        if held.iter().any(|(message, _)| message.request_ids().next().is_none()) {
+            tracing::warn!("notifications or responses of the client could not be sent");
+        }
         for id in held.iter().flat_map(|(message, _)| message.request_ids()) {
             if self.open.remove(id).is_some() {
                 self.out.push(Command::Deliver(fault::answer(id, failure)));

@@ -359,6 +359,7 @@ fn an_answer_to_a_question_of_the_old_session_does_not_reach_the_new() {
     let did = table.end(other, refused(404, ""));
     assert!(delivered(&did)[0].contains(r#""requestId":5"#), "the question is withdrawn");
     table.reopen(&did, "s2");
+    assert_eq!(table.client(r#"{"jsonrpc":"2.0","id":5,"result":{}}"#), []);
     assert_eq!(table.client(r#"{"jsonrpc":"2.0","id":6,"result":{}}"#).len(), 1);
 }
 

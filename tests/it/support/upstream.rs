@@ -11,9 +11,11 @@ mod stream;
 mod tools;
 
 use std::{
+    io::ErrorKind,
     net::SocketAddr,
     sync::{Arc, Mutex, mpsc},
     thread,
+    time::{Duration, Instant},
 };
 
 use rustls::ServerConfig;
@@ -238,9 +240,19 @@ impl Drop for Upstream {
 
 /// A socket that holds a port without listening on it.
 fn bound(address: SocketAddr) -> TcpSocket {
-    let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() };
-    let socket = socket.unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind(address).unwrap();
-    socket
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() };
+        let socket = socket.unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        match socket.bind(address) {
+            Ok(()) => return socket,
+            // A program that another test is starting holds a copy of the listener before it
+            // when it has been forked and not yet replaced.
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < until => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{address} can't be held: {error}"),
+        }
+    }
 }

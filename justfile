@@ -1,0 +1,37 @@
+# One line a recipe: what a person runs, CI runs (.ci/run).
+
+# the tests, the house rules among them
+test *args:
+    cargo test {{args}}
+
+# what must hold before a change is proposed, but for the peers
+check: fmt lint doc deny test
+
+fmt:
+    cargo fmt --check
+
+lint:
+    cargo clippy --all-targets -- -D warnings
+
+doc:
+    RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
+
+# what the dependencies bring: twice the same, a second TLS stack, licences, sources
+deny:
+    cargo deny --log-level error check bans licenses sources
+
+# the tour
+demo *args:
+    cargo run --release -- demo {{args}}
+
+# interoperability with the official SDKs, the reference server, the conformance suite, nginx
+sdk:
+    tests/sdk/run
+
+# the table of docs/BENCHMARKS.md; add --quick for a smoke run
+bench *args:
+    cargo bench --bench bridge -- {{args}}
+
+# the binary that users run, in target/dist
+dist:
+    cargo build --locked --profile dist

@@ -1,0 +1,181 @@
+//! What the server sends: heads and messages of responses, and what they mean for the requests
+//! they answer.
+//!
+//! A response is delivered to the client as it came, once, if one of its requests waits for it;
+//! what only looks like an answer (a lost session in a 200, an error without an id) is dealt with
+//! here.
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use super::{
+    Command, Context, ExchangeId, MAX_ASKED, Offered, Phase, Session,
+    exchange::{Exchange, Role},
+    handshake::Agreed,
+};
+use crate::mcp::{
+    message::{Envelope, Id, Message},
+    refusal,
+};
+
+impl Session {
+    pub(super) fn head(&mut self, id: ExchangeId, session: Option<HeaderValue>) {
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        match exchange.role {
+            Role::Open { .. } => exchange.opened = session,
+            Role::Listen => {
+                self.offered = Offered::Yes;
+                self.had_stream = true;
+                if self.phase == Phase::Listening(id) {
+                    self.ready();
+                }
+            }
+            Role::Confirm | Role::Call | Role::Notice => {}
+        }
+    }
+
+    pub(super) fn server_sent(&mut self, id: ExchangeId, message: &Message) {
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        let (role, epoch) = (exchange.role, exchange.epoch);
+        let first = !std::mem::replace(&mut exchange.touched, true);
+        if let Role::Open { own } = role
+            && message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }))
+        {
+            return self.opened(id, own, message);
+        }
+        if let Some(Envelope::Response { id: answered, error: Some(error) }) = message.single()
+            && self.refused_by_error(id, answered.as_ref(), error, first)
+        {
+            return;
+        }
+        let wanted: Vec<bool> =
+            message.envelopes().iter().map(|envelope| self.wanted(envelope, epoch)).collect();
+        if wanted.iter().all(|wanted| *wanted) {
+            self.out.push(Command::Deliver(message.line()));
+            return;
+        }
+        // Of a batch only what is news: a second answer must not reach the client.
+        for (part, _) in message.parts().zip(wanted).filter(|(_, wanted)| *wanted) {
+            self.out.push(Command::Deliver(part));
+        }
+    }
+
+    /// Whether the client is to see a message of the server's, which is noted as seen.
+    fn wanted(&mut self, envelope: &Envelope, epoch: u64) -> bool {
+        match envelope {
+            Envelope::Notification { .. } => true,
+            Envelope::Request { id, .. } => {
+                if self.asked.len() >= MAX_ASKED {
+                    let current = self.epoch;
+                    self.asked.retain(|_, epoch| *epoch == current);
+                }
+                if self.asked.len() < MAX_ASKED {
+                    self.asked.insert(id.clone(), epoch);
+                }
+                true
+            }
+            Envelope::Response { id, .. } => id.as_ref().is_some_and(|id| self.answered(id)),
+        }
+    }
+
+    /// Notes the answer to a request of the client; false if there is none such, or it was
+    /// answered before.
+    fn answered(&mut self, id: &Id) -> bool {
+        let Some(exchange) = self.open.remove(id) else {
+            tracing::debug!(id = id.token(), "a response to no request in flight is dropped");
+            return false;
+        };
+        if let Some(exchange) = exchange.and_then(|exchange| self.exchanges.get_mut(&exchange)) {
+            exchange.unanswered.retain(|open| open != id);
+        }
+        // A session that answers is a good one.
+        self.churn = 0;
+        true
+    }
+
+    /// Error responses that mean more than they are: a lost session in a 200, and an error
+    /// that could not name its request. True if the response is dealt with.
+    fn refused_by_error(
+        &mut self,
+        id: ExchangeId,
+        answered: Option<&Id>,
+        error: &Bytes,
+        first: bool,
+    ) -> bool {
+        let Some(exchange) = self.exchanges.get(&id) else { return false };
+        if exchange.role != Role::Call || exchange.unanswered.is_empty() {
+            return false;
+        }
+        let named = answered.is_some_and(|answered| self.open.contains_key(answered));
+        // What has sent anything before has begun to run.
+        let untouched = first && exchange.position.last_id.is_none();
+        let lost = refusal::error_says_session_lost(error, named);
+        if lost && untouched && self.may_replay(exchange) && exchange.context.session.is_some() {
+            self.out.push(Command::Cancel(id));
+            if let Some(exchange) = self.exchanges.remove(&id) {
+                self.replace_session(exchange);
+            }
+            return true;
+        }
+        if named {
+            return false;
+        }
+        // Some servers answer with the id null or "server-error": it can only mean this call.
+        let ids = self.exchanges.get_mut(&id).map(|e| std::mem::take(&mut e.unanswered));
+        self.answer_unnamed(ids.unwrap_or_default(), error);
+        true
+    }
+
+    /// Whether a call that is proven unprocessed goes out again: once, whole, and only where a
+    /// session can be opened.
+    pub(super) fn may_replay(&self, exchange: &Exchange) -> bool {
+        let requests = exchange.message.iter().flat_map(|message| message.request_ids()).count();
+        self.handshake.is_some() && !exchange.replayed && exchange.unanswered.len() == requests
+    }
+
+    /// Gives the server's error, which could not name its request, to the requests it means.
+    fn answer_unnamed(&mut self, ids: Vec<Id>, error: &Bytes) {
+        for id in ids {
+            self.open.remove(&id);
+            let token = id.token();
+            let error = String::from_utf8_lossy(error);
+            let line = format!(r#"{{"jsonrpc":"2.0","id":{token},"error":{error}}}"#);
+            self.out.push(Command::Deliver(Bytes::from(line.replace(['\n', '\r'], " "))));
+        }
+    }
+
+    /// The response to an `initialize`.
+    fn opened(&mut self, id: ExchangeId, own: bool, message: &Message) {
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        let session = exchange.opened.take();
+        let waiting = std::mem::take(&mut exchange.unanswered);
+        // The exchange has done its work; what its stream may still bring is the server's.
+        exchange.role = Role::Call;
+        let agreed = Agreed::read(message);
+        if own {
+            return self.reopened(session, agreed);
+        }
+        match message.single() {
+            Some(Envelope::Response { id, error: Some(error) })
+                if !id.as_ref().is_some_and(|id| waiting.contains(id)) =>
+            {
+                self.answer_unnamed(waiting, error);
+            }
+            _ => {
+                for open in waiting {
+                    self.open.remove(&open);
+                }
+                self.out.push(Command::Deliver(message.line()));
+            }
+        }
+        match agreed {
+            Some(agreed) => {
+                self.context = Context { session, version: agreed.version };
+                self.phase = Phase::Opened;
+                tracing::info!(epoch = self.epoch, version = ?self.context.version, "session opened");
+            }
+            None => self.phase = Phase::Idle,
+        }
+        self.flush();
+    }
+}
