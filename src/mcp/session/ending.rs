@@ -124,7 +124,9 @@ impl Session {
             Some(message) => self.deliver_all(&exchange, &message),
             None if lost => self.fail(&exchange, &lost_again(&self.upstream, refusal.status)),
             None if may_have_run(refusal.status) => {
-                self.fail(&exchange, &outcome_unknown(&failure));
+                let hint = "the request may have run: check before you call it again, and have \
+                            its operator look at its log";
+                self.fail(&exchange, &failure.hint(hint));
             }
             None => self.fail(&exchange, &failure),
         }

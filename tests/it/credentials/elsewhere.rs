@@ -26,7 +26,7 @@ fn a_redirect_to_another_origin_is_told_and_not_followed() {
         upstream.script(Rule::next(), Fault::redirect(status, &other.url()));
         let refusal = Refusal::of_initialize(&bridge(&pki, &upstream));
         let words = [&*upstream.url(), &*other.url(), &status.to_string()];
-        refusal.says("response", &words, "point the URL at it");
+        refusal.says("protocol", &words, "point the URL at it");
         assert_eq!(other.record().connections.len(), 0, "{status}");
         assert_eq!(upstream.seen().len(), 1, "{status}");
     }

@@ -1,0 +1,67 @@
+//! What the client sends while the session is being opened: it waits for the session to stand, in
+//! order, unless the server may be waiting for it.
+
+use super::{INITIALIZED, Phase, Session, ending, exchange::Role};
+use crate::mcp::message::Message;
+
+impl Session {
+    pub(super) fn route(&mut self, message: Message) {
+        if self.phase == Phase::Opened && message.is_notification(INITIALIZED) {
+            return self.confirm(message);
+        }
+        if message.request_ids().next().is_none() && ending::belongs_to_session(&message) {
+            return self.reply(message);
+        }
+        match self.phase {
+            Phase::Idle | Phase::Opened | Phase::Ready => self.post(message, false),
+            Phase::Opening | Phase::Confirming | Phase::Listening(_) => self.hold(message, false),
+            Phase::Lost => {
+                self.hold(message, false);
+                self.reopen();
+            }
+            Phase::Finished => {}
+        }
+    }
+
+    /// Sends what belongs to a request in flight, at once: the server may wait for it before it
+    /// answers anything else, the `initialize` included.
+    fn reply(&mut self, message: Message) {
+        let opening = self.exchanges.values().find(|it| matches!(it.role, Role::Open { .. }));
+        let session = opening.filter(|_| self.phase == Phase::Opening).map(|it| it.opened.clone());
+        match (self.phase, session) {
+            (Phase::Lost | Phase::Finished, _) => {}
+            (Phase::Opening, Some(None) | None) => {
+                tracing::debug!("what belongs to the session before is dropped");
+            }
+            (Phase::Opening, Some(session)) => {
+                let before = std::mem::replace(&mut self.context.session, session);
+                self.post(message, false);
+                self.context.session = before;
+            }
+            _ => self.post(message, false),
+        }
+    }
+
+    /// Keeps a message for the session that is being opened.
+    pub(super) fn hold(&mut self, message: Message, replayed: bool) {
+        let calls = message.request_ids().next().is_some();
+        if !calls && self.held.len() >= 4 * self.limits.in_flight {
+            tracing::warn!("too many messages wait for the session, one notification is dropped");
+            return;
+        }
+        self.held.push_back((message, replayed));
+    }
+
+    /// Sends what was held, up to what must wait again: a client may write its whole handshake
+    /// ahead of the answers, as one does whose stdin is a file.
+    pub(super) fn flush(&mut self) {
+        for (message, replayed) in std::mem::take(&mut self.held) {
+            match self.phase {
+                Phase::Idle | Phase::Opened | Phase::Ready if replayed => self.post(message, true),
+                _ if replayed => self.hold(message, true),
+                // The client's `initialized` may be among them, and then what follows waits on.
+                _ => self.route(message),
+            }
+        }
+    }
+}
