@@ -8,6 +8,7 @@ mod chaos;
 mod command;
 mod credentials;
 mod demo;
+mod front;
 mod house;
 mod session;
 mod streams;

@@ -20,10 +20,8 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use self::{
-    captured::{Captured, Stream},
-    ends::Ends,
-};
+pub use self::captured::Stream;
+use self::{captured::Captured, ends::Ends};
 use super::pki::{Authority, Identity};
 
 /// How long any wait for the process lasts.
@@ -53,6 +51,7 @@ pub struct Countersign {
     environment: Vec<(OsString, OsString)>,
     front: Front,
     parent: bool,
+    held: Option<Stream>,
 }
 
 impl Countersign {
@@ -69,6 +68,7 @@ impl Countersign {
             environment: Vec::new(),
             front: Front::default(),
             parent: false,
+            held: None,
         }
     }
 
@@ -112,6 +112,11 @@ impl Countersign {
     /// Starts it under a shell that can be killed alone: `Process::kill_parent`.
     pub fn under_a_parent(self) -> Self {
         Self { parent: true, ..self }
+    }
+
+    /// Reads nothing of this stream until `Process::read`.
+    pub fn unread(self, stream: Stream) -> Self {
+        Self { held: Some(stream), ..self }
     }
 
     /// Starts it.
@@ -169,7 +174,7 @@ impl Process {
             pid: Pid::from_raw(pid).unwrap(),
             started,
             stdin: ours.stdin.map(writer),
-            captured: Captured::start(ours.stdout, ours.stderr, records),
+            captured: Captured::start(ours.stdout, ours.stderr, records, what.held),
             taken: 0,
         }
     }
@@ -187,6 +192,11 @@ impl Process {
     /// Closes its stdin, after all that was written.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
+    }
+
+    /// Reads the stream that was `unread` from now on.
+    pub fn read(&self, stream: Stream) {
+        self.captured.read(stream);
     }
 
     /// Closes our end of its stdout: its next write fails.
@@ -307,6 +317,17 @@ impl Process {
     /// The processor time it has used, to a hundredth of a second.
     pub fn cpu_time(&self) -> Duration {
         proc::cpu_time(self.pid)
+    }
+
+    /// The bytes it has read so far, from whatever it reads.
+    pub fn bytes_read(&self) -> u64 {
+        proc::bytes_read(self.pid)
+    }
+
+    /// The command line by which everyone on the machine can see it, as the children it has now.
+    pub fn command_lines(&self) -> Vec<u8> {
+        let pids = std::iter::once(self.pid).chain(self.children());
+        pids.flat_map(proc::command_line).collect()
     }
 
     /// The processes whose parent it is.

@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     fs::File,
-    io::Read,
+    io::{Read, Write as _},
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
@@ -39,22 +39,34 @@ type Shared = Arc<(Mutex<Said>, Condvar)>;
 /// The two threads and what they hear.
 pub struct Captured {
     said: Shared,
-    /// Dropping one makes its thread close its stream.
+    /// Dropping one makes its thread close its stream; a byte makes one that was held read.
     reading: Mutex<[Option<UnixStream>; 2]>,
 }
 
 impl Captured {
-    /// Reads both; with `records`, every read of stdout is kept by itself too.
-    pub fn start(stdout: OwnedFd, stderr: OwnedFd, records: bool) -> Self {
+    /// Reads both, but `held` only when it is told to; with `records`, every read of stdout is
+    /// kept by itself too.
+    pub fn start(stdout: OwnedFd, stderr: OwnedFd, records: bool, held: Option<Stream>) -> Self {
         let said = Said { writes: records.then(Vec::new), ..Said::default() };
         let said: Shared = Arc::new((Mutex::new(said), Condvar::new()));
         let reading = [(stdout, Stream::Stdout), (stderr, Stream::Stderr)].map(|(fd, stream)| {
             let (ours, quit) = UnixStream::pair().unwrap();
             let said = Arc::clone(&said);
-            thread::spawn(move || listen(fd, &quit, stream, &said));
+            let held = held == Some(stream);
+            thread::spawn(move || {
+                // No byte: it is to be closed, and the loop sees that.
+                let _ = held.then(|| (&quit).read(&mut [0]));
+                listen(fd, &quit, stream, &said);
+            });
             Some(ours)
         });
         Self { said, reading: Mutex::new(reading) }
+    }
+
+    /// Reads the stream that was held.
+    pub fn read(&self, stream: Stream) {
+        let mut reading = self.reading.lock().unwrap();
+        reading[usize::from(stream == Stream::Stderr)].as_mut().unwrap().write_all(b".").unwrap();
     }
 
     /// Closes our end of this stream, and returns when it is closed.

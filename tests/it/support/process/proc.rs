@@ -14,6 +14,17 @@ pub fn status(pid: Pid, field: &str) -> u64 {
     line.unwrap().split_whitespace().next().unwrap().parse().unwrap()
 }
 
+/// What it has read by `read` and its kin.
+pub fn bytes_read(pid: Pid) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{}/io", pid.as_raw_nonzero())).unwrap();
+    io.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok()).unwrap()
+}
+
+/// Its arguments, each ended by a null; nothing of one that is gone.
+pub fn command_line(pid: Pid) -> Vec<u8> {
+    fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default()
+}
+
 /// The fields of `/proc/PID/stat` after the name, which may hold anything: state, parent...
 fn stat(pid: i32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
