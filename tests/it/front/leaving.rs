@@ -99,9 +99,12 @@ fn the_parents_death_ends_it_with_a_call_in_flight() {
 fn the_parents_death_ends_it_before_any_session() {
     let pki = Pki::new();
     let upstream = Upstream::mutual(&pki);
-    let mut process = Client::bridge(&pki, &upstream).under_a_parent().start();
-    process.kill_parent();
-    process.wait_gone(DEADLINE);
+    let mut client = Client::start(&Client::bridge(&pki, &upstream).under_a_parent());
+    // Once it answers it has seen its parent, which can't be told from another before.
+    let probe = client.request("server/discover", Value::Null);
+    client.error(&probe);
+    client.process.kill_parent();
+    client.process.wait_gone(DEADLINE);
     assert_eq!(upstream.record().connections.len(), 0);
 }
 
