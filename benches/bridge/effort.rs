@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Counts of one run.
 #[derive(Clone, Copy)]
 pub(crate) struct Effort {
-    /// Times that limit and bridge take turns.
+    /// Times that each side takes its turn.
     pub(crate) rounds: usize,
     /// Calls one after another in a round.
     pub(crate) sequential: usize,

@@ -41,13 +41,12 @@ pub(crate) async fn run(arguments: &[&str]) -> Outcome<()> {
     let bench = Bench { program, certificates: Certificates::make()?, effort, table };
     let (gateway, port) = bench.gateway().await?;
     for http in Http::BOTH {
-        let [mut limit, mut bridge] = bench.sides(port, http).await?;
-        let mut pair = Pair { bench: &bench, sides: [&mut limit, &mut bridge], http };
-        pair.sequential("sequential", 5.0).await?;
-        pair.floods().await?;
-        pair.large().await?;
-        pair.progress().await?;
-        pair.cpu().await?;
+        let mut turns = Turns { bench: &bench, sides: bench.sides(port, http).await?, http };
+        turns.sequential("sequential", 5.0).await?;
+        turns.floods().await?;
+        turns.large().await?;
+        turns.progress().await?;
+        turns.cpu().await?;
     }
     for http in Http::BOTH {
         bench.one_core(http).await?;
@@ -72,49 +71,56 @@ impl Bench {
         sides::command(&self.program, &self.certificates, port, http)
     }
 
-    async fn sides(&self, port: u16, http: Http) -> Outcome<[Side; 2]> {
-        let limit = Side::limit(&self.certificates, port, http).await?;
-        Ok([limit, Side::bridge(self.command(port, http)).await?])
+    async fn sides(&self, port: u16, http: Http) -> Outcome<[Side; 3]> {
+        Ok([
+            Side::direct(&self.certificates, port, http).await?,
+            Side::limit(&self.certificates, port, http).await?,
+            Side::bridge(self.command(port, http)).await?,
+        ])
     }
 
-    fn add(&self, name: String, unit: &'static str, [limit, bridge]: [f64; 2], floor: Floor) {
-        self.table.add(&Figure { name, unit, limit: Some(limit), bridge, floor });
+    fn add(&self, name: String, unit: &'static str, values: [f64; 3], floor: Floor) {
+        let [direct, limit, bridge] = values;
+        let (direct, limit) = (Some(direct), Some(limit));
+        self.table.add(&Figure { name, unit, direct, limit, bridge, floor });
     }
 
     fn add_alone(&self, name: String, unit: &'static str, bridge: f64, floor: Floor) {
-        self.table.add(&Figure { name, unit, limit: None, bridge, floor });
+        self.table.add(&Figure { name, unit, direct: None, limit: None, bridge, floor });
     }
 
     /// Server, client and bridge on one core, where wake-ups of other cores blur nothing.
     async fn one_core(&self, http: Http) -> Outcome<()> {
         let _one = OneCore::pin()?;
         let (gateway, port) = self.gateway().await?;
-        let [mut limit, mut bridge] = self.sides(port, http).await?;
-        let mut pair = Pair { bench: self, sides: [&mut limit, &mut bridge], http };
-        pair.sequential("sequential, one core", 2.5).await?;
+        let mut turns = Turns { bench: self, sides: self.sides(port, http).await?, http };
+        turns.sequential("sequential, one core", 2.5).await?;
         gateway.close().await
     }
 
     /// From nothing to the answer to `initialize`.
     async fn cold_start(&self, port: u16, http: Http) -> Outcome<()> {
-        let mut times = [Vec::new(), Vec::new()];
+        let mut times = [const { Vec::new() }; 3];
         for _ in 0..self.effort.rounds * self.effort.starts {
             let started = Instant::now();
-            // The least of a process, and of the bytes through it.
+            // The least that a process is.
             let mut pipe = Pipe::spawn(Command::new("cat"))?;
             pipe.send("{}".to_owned()).await?;
             pipe.response().await?;
-            let mut https = Https::new(&self.certificates, port, http)?;
-            https.initialize().await?;
-            times[0].push(millis(started.elapsed()));
+            let spawned = started.elapsed();
+            Https::new(&self.certificates, port, http)?.initialize().await?;
+            let both = started.elapsed();
             pipe.close().await?;
 
             let started = Instant::now();
             let mut pipe = Pipe::spawn(self.command(port, http))?;
             pipe.send(INITIALIZE.to_owned()).await?;
             pipe.response().await?;
-            times[1].push(millis(started.elapsed()));
+            let bridge = started.elapsed();
             pipe.close().await?;
+            for (times, time) in times.iter_mut().zip([both - spawned, both, bridge]) {
+                times.push(millis(time));
+            }
         }
         let name = format!("cold start to the answer to initialize, HTTP/{}", http.name());
         self.add(name, "ms", times.map(median), Floor::RatioAtMost(2.0));
@@ -153,8 +159,8 @@ impl Bench {
     async fn far(&self, port: u16, http: Http) -> Outcome<()> {
         let mut network = Pipe::spawn(ourselves(&["far", &port.to_string(), FAR_MILLIS])?)?;
         let port = network.first_line().await?.parse()?;
-        let mut times = [Vec::new(), Vec::new()];
-        let mut rates = [Vec::new(), Vec::new()];
+        let mut times = [const { Vec::new() }; 3];
+        let mut rates = [const { Vec::new() }; 3];
         for _ in 0..self.effort.rounds.min(5) {
             let sides = self.sides(port, http).await?;
             for (i, mut side) in sides.into_iter().enumerate() {
@@ -184,20 +190,20 @@ impl Bench {
     }
 }
 
-/// Limit and bridge, taking turns.
-struct Pair<'a> {
+/// The sides, taking turns.
+struct Turns<'a> {
     bench: &'a Bench,
-    sides: [&'a mut Side; 2],
+    sides: [Side; 3],
     http: Http,
 }
 
-impl Pair<'_> {
+impl Turns<'_> {
     /// What `measure` says of each side, round after round.
-    async fn turns<const N: usize>(
+    async fn take<const N: usize>(
         &mut self,
         mut measure: impl AsyncFnMut(&mut Side) -> Outcome<[f64; N]>,
-    ) -> Outcome<[[f64; 2]; N]> {
-        let mut all = [const { [const { Vec::new() }; 2] }; N];
+    ) -> Outcome<[[f64; 3]; N]> {
+        let mut all = [const { [const { Vec::new() }; 3] }; N];
         for _ in 0..self.bench.effort.rounds {
             for (i, side) in self.sides.iter_mut().enumerate() {
                 for (figure, value) in all.iter_mut().zip(measure(side).await?) {
@@ -208,14 +214,14 @@ impl Pair<'_> {
         Ok(all.map(|figure| figure.map(median)))
     }
 
-    fn add(&self, name: &str, unit: &'static str, values: [f64; 2], floor: Floor) {
+    fn add(&self, name: &str, unit: &'static str, values: [f64; 3], floor: Floor) {
         self.bench.add(format!("{name}, HTTP/{}", self.http.name()), unit, values, floor);
     }
 
     async fn sequential(&mut self, what: &str, floor: f64) -> Outcome<()> {
         let calls = self.bench.effort.sequential;
         let [half, late] = self
-            .turns(async |side| {
+            .take(async |side| {
                 let mut times = Vec::with_capacity(calls);
                 for _ in 0..calls {
                     let started = Instant::now();
@@ -235,7 +241,7 @@ impl Pair<'_> {
         for (width, floor) in [(1, Floor::None), (8, Floor::None), (64, Floor::RatioAtLeast(0.4))] {
             let total = self.bench.effort.flood;
             let [rates] = self
-                .turns(async |side| {
+                .take(async |side| {
                     let started = Instant::now();
                     side.flood(width, total).await?;
                     Ok([rate(total, started)])
@@ -253,7 +259,7 @@ impl Pair<'_> {
             {
                 let times = self.bench.effort.volume / (size * MIB);
                 let [rates] = self
-                    .turns(async |side| {
+                    .take(async |side| {
                         let started = Instant::now();
                         for _ in 0..times {
                             side.call(call).await?;
@@ -270,7 +276,7 @@ impl Pair<'_> {
     async fn progress(&mut self) -> Outcome<()> {
         let notices = self.bench.effort.notifications;
         let [rates] = self
-            .turns(async |side| {
+            .take(async |side| {
                 let started = Instant::now();
                 side.call(Call::Progress(notices)).await?;
                 Ok([rate(notices, started)])
@@ -283,7 +289,7 @@ impl Pair<'_> {
 
     /// Of the bridge's process alone; what the limit takes is in this one.
     async fn cpu(&mut self) -> Outcome<()> {
-        let [_, bridge] = &mut self.sides;
+        let [_, _, bridge] = &mut self.sides;
         let (calls, id) = (if self.bench.effort.quick { 1_000 } else { 10_000 }, bridge.id()?);
         let mut used = Vec::new();
         for _ in 0..self.bench.effort.rounds.min(3) {

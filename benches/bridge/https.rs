@@ -59,17 +59,20 @@ impl Https {
         })
     }
 
-    /// Connects and starts the session.
+    /// A client whose session has started.
+    pub(crate) async fn start(certificates: &Certificates, port: u16, http: Http) -> Outcome<Self> {
+        let mut https = Self::new(certificates, port, http)?;
+        https.initialize().await?;
+        https.post(INITIALIZED.to_owned()).await?;
+        Ok(https)
+    }
+
+    /// Connects and asks for the session.
     pub(crate) async fn initialize(&mut self) -> Outcome<()> {
         self.post(INITIALIZE.to_owned()).await?;
         self.headers.insert("mcp-session-id", HeaderValue::from_static("bench"));
         self.headers.insert("mcp-protocol-version", HeaderValue::from_static("2025-11-25"));
         Ok(())
-    }
-
-    /// Says that the session has started.
-    pub(crate) async fn initialized(&self) -> Outcome<()> {
-        self.post(INITIALIZED.to_owned()).await
     }
 
     /// One call, to its answer's last byte.

@@ -1,11 +1,11 @@
-//! The two sides of a comparison, asked to do the same work.
+//! The sides of a comparison, asked to do the same work.
 //!
-//! The limit is what no bridge can beat: the call made directly from this process, and a round
-//! trip through a pipe to another process. The bridge is the program.
+//! Direct is the call made from this process. The limit is that and what every bridge adds, the
+//! same lines through pipes to a process and back, one after the other. The bridge is the program.
 
 use std::path::Path;
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream::FuturesUnordered};
 use tokio::process::Command;
 
 use crate::{
@@ -43,18 +43,26 @@ impl Http {
 }
 
 /// One of them, with a session started.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is not moved about")]
+#[expect(clippy::large_enum_variant, reason = "there are three of them")]
 pub(crate) enum Side {
+    Direct { https: Https },
     Limit { https: Https, pipe: Pipe },
     Bridge { pipe: Pipe, sent: u64 },
 }
 
 impl Side {
-    /// The direct client and the other end of its pipe.
+    /// The direct client.
+    pub(crate) async fn direct(
+        certificates: &Certificates,
+        port: u16,
+        http: Http,
+    ) -> Outcome<Self> {
+        Ok(Self::Direct { https: Https::start(certificates, port, http).await? })
+    }
+
+    /// The direct client and a process that answers lines.
     pub(crate) async fn limit(certificates: &Certificates, port: u16, http: Http) -> Outcome<Self> {
-        let mut https = Https::new(certificates, port, http)?;
-        https.initialize().await?;
-        https.initialized().await?;
+        let https = Https::start(certificates, port, http).await?;
         Ok(Self::Limit { https, pipe: Pipe::spawn(ourselves(&["answers"])?)? })
     }
 
@@ -70,8 +78,9 @@ impl Side {
     /// One call, to its answer's last byte.
     pub(crate) async fn call(&mut self, call: Call) -> Outcome<()> {
         match self {
+            Self::Direct { https } => https.call(call).await,
             Self::Limit { https, pipe } => {
-                pipe.send(Call::SMALL.request(1)).await?;
+                pipe.send(call.request(1)).await?;
                 pipe.response().await?;
                 https.call(call).await
             }
@@ -86,14 +95,16 @@ impl Side {
     /// `total` small calls, `width` of them in flight.
     pub(crate) async fn flood(&mut self, width: usize, total: usize) -> Outcome<()> {
         match self {
+            Self::Direct { https } => flood_direct(https, width, total).await,
             Self::Limit { https, pipe } => flood_limit(https, pipe, width, total).await,
             Self::Bridge { pipe, sent } => flood_bridge(pipe, sent, width, total).await,
         }
     }
 
-    /// The process id of the bridge, or of the limit's pipe.
+    /// The process id of what is at the other end of the pipe.
     pub(crate) fn id(&self) -> Outcome<u32> {
         match self {
+            Self::Direct { .. } => Err("it has no process of its own".into()),
             Self::Limit { pipe, .. } | Self::Bridge { pipe, .. } => pipe.id(),
         }
     }
@@ -101,9 +112,15 @@ impl Side {
     /// Ends it as a client does.
     pub(crate) async fn close(self) -> Outcome<()> {
         match self {
+            Self::Direct { .. } => Ok(()),
             Self::Limit { pipe, .. } | Self::Bridge { pipe, .. } => pipe.close().await,
         }
     }
+}
+
+async fn flood_direct(https: &Https, width: usize, total: usize) -> Outcome<()> {
+    let calls = futures_util::stream::iter((0..total).map(|_| https.call(Call::SMALL)));
+    calls.buffer_unordered(width).try_collect().await
 }
 
 async fn flood_limit(https: &Https, pipe: &mut Pipe, width: usize, total: usize) -> Outcome<()> {

@@ -24,6 +24,8 @@ pub(crate) enum Floor {
 pub(crate) struct Figure {
     pub(crate) name: String,
     pub(crate) unit: &'static str,
+    /// Where there is something to compare with.
+    pub(crate) direct: Option<f64>,
     pub(crate) limit: Option<f64>,
     pub(crate) bridge: f64,
     pub(crate) floor: Floor,
@@ -47,10 +49,12 @@ impl Figure {
                 (format!("at least {least}x"), met(ratio.is_some_and(|ratio| ratio >= least)))
             }
         };
-        let limit = self.limit.map_or_else(String::new, shown);
+        let [direct, limit] =
+            [self.direct, self.limit].map(|value| value.map_or_else(String::new, shown));
         let ratio = ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}x"));
-        let (name, unit, bridge) = (&self.name, self.unit, shown(self.bridge));
-        format!("| {name}, {unit} | {limit} | {bridge} | {ratio} | {floor} | {met} |")
+        let unit = if self.unit.is_empty() { String::new() } else { format!(", {}", self.unit) };
+        let (name, bridge) = (&self.name, shown(self.bridge));
+        format!("| {name}{unit} | {direct} | {limit} | {bridge} | {ratio} | {floor} | {met} |")
     }
 }
 
@@ -59,7 +63,8 @@ pub(crate) struct Table(());
 
 impl Table {
     pub(crate) fn begin() -> Self {
-        say("\n| figure | limit | bridge | ratio | floor | met |\n|---|--:|--:|--:|---|---|");
+        say("\n| figure | direct | limit | bridge | ratio | floor | met |\n\
+             |---|--:|--:|--:|--:|---|---|");
         Self(())
     }
 

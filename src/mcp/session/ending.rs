@@ -122,7 +122,9 @@ impl Session {
         }
         match own {
             Some(message) => self.deliver_all(&exchange, &message),
-            None if lost => self.fail(&exchange, &lost_again(&self.upstream, refusal.status)),
+            None if lost && exchange.replayed => {
+                self.fail(&exchange, &lost_again(&self.upstream, refusal.status));
+            }
             None if may_have_run(refusal.status) => {
                 let hint = "the request may have run: check before you call it again, and have \
                             its operator look at its log";

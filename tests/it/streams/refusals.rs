@@ -26,10 +26,11 @@ fn refused(reply: Reply) -> Value {
 }
 
 #[test]
-fn a_failing_server_is_quoted_and_not_asked_again() {
+fn a_failing_server_is_quoted_and_may_have_run_the_request() {
     let error = refused(Reply::json(500, &json!({"error": {"message": "database is away"}})));
     assert!(message(&error).contains("500 Internal Server Error"), "{error}");
     assert!(message(&error).contains("database is away"), "{error}");
+    assert!(hint(&error).contains("may have run"), "{error}");
     assert!(hint(&error).contains("look at its log"), "{error}");
     let html = Reply::new(502).header("content-type", "text/html");
     let error = refused(html.body("<html><title>502 Bad Gateway</title><p>nginx s3cret"));

@@ -113,7 +113,7 @@ fn broken(client: &mut Client, upstream: &Upstream, fault: Fault) -> Value {
 
 #[test]
 fn a_continuation_that_is_refused_leaves_the_outcome_unknown() {
-    for status in [400, 404, 405, 500] {
+    for status in [400, 404, 405] {
         let pki = Pki::new();
         let upstream = resumable(&pki);
         let mut client = connected(&pki, &upstream, &[]);
@@ -122,6 +122,19 @@ fn a_continuation_that_is_refused_leaves_the_outcome_unknown() {
         assert!(message(&error).contains("outcome unknown"), "{error}");
         assert!(message(&error).contains(&status.to_string()), "{error}");
         assert_whole(&mut client);
+    }
+}
+
+#[test]
+fn a_continuation_that_is_refused_for_now_is_asked_for_again() {
+    for status in [409, 503] {
+        let pki = Pki::new();
+        let upstream = resumable(&pki);
+        let mut client = connected(&pki, &upstream, &[]);
+        upstream.script(Rule::call("progress"), Fault::EndAfterEvents(2));
+        upstream.script(Rule::matching(continues), Fault::status(status));
+        assert_whole(&mut client);
+        assert_eq!((continued(&upstream).len(), upstream.posts("tools/call").len()), (2, 1));
     }
 }
 

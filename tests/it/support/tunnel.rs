@@ -17,17 +17,31 @@ pub struct Tunnel {
 impl Tunnel {
     /// One that leads to `target`.
     pub fn to(target: SocketAddr) -> Self {
+        Self::start(target, None)
+    }
+
+    /// The same, for those whose `Proxy-Authorization` is this; others are answered 407.
+    pub fn guarded(target: SocketAddr, authorization: &str) -> Self {
+        Self::start(target, Some(authorization.to_owned()))
+    }
+
+    fn start(target: SocketAddr, demanded: Option<String>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&heads);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                thread::spawn(move || drop(carry(client, target, &kept)));
+                let (kept, demanded) = (Arc::clone(&kept), demanded.clone());
+                thread::spawn(move || drop(carry(client, target, demanded.as_deref(), &kept)));
             }
         });
         Self { address, heads }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// As `--proxy` takes it.
@@ -41,7 +55,12 @@ impl Tunnel {
     }
 }
 
-fn carry(client: TcpStream, target: SocketAddr, heads: &Mutex<Vec<String>>) -> io::Result<()> {
+fn carry(
+    client: TcpStream,
+    target: SocketAddr,
+    demanded: Option<&str>,
+    heads: &Mutex<Vec<String>>,
+) -> io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -49,7 +68,13 @@ fn carry(client: TcpStream, target: SocketAddr, heads: &Mutex<Vec<String>>) -> i
             return Ok(());
         }
     }
-    heads.lock().unwrap().push(head);
+    heads.lock().unwrap().push(head.clone());
+    if demanded.is_some_and(|value| !authorized(&head, value)) {
+        return (&client).write_all(
+            b"HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic\r\n\
+              content-length: 0\r\n\r\n",
+        );
+    }
     let upstream = TcpStream::connect(target)?;
     (&client).write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
     let (mut down, mut up) = (client, upstream.try_clone()?);
@@ -62,4 +87,10 @@ fn carry(client: TcpStream, target: SocketAddr, heads: &Mutex<Vec<String>>) -> i
     up.shutdown(Shutdown::Write)?;
     let _ = back.join();
     Ok(())
+}
+
+fn authorized(head: &str, demanded: &str) -> bool {
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .any(|(name, value)| name.eq_ignore_ascii_case("proxy-authorization") && value == demanded)
 }

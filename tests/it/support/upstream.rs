@@ -150,12 +150,14 @@ impl Upstream {
         self.shared.mcp.forget_all();
     }
 
-    /// Drops all connections; those that follow are refused. Sessions are kept.
+    /// Drops all connections, and waits until the news has reached the other ends; connections
+    /// that follow are refused. Sessions are kept.
     pub fn down(&self) {
         let mut port = self.port.lock().unwrap();
         if let Port::Open { stop, served } = std::mem::replace(&mut *port, Port::Moving) {
             let _ = stop.send(());
             self.run(async move { served.await.unwrap() });
+            wait_until_left(self.address.port());
             *port = Port::Held(bound(self.address));
         }
     }
@@ -235,6 +237,25 @@ impl Drop for Upstream {
             let ended = thread.join();
             assert!(ended.is_ok() || thread::panicking(), "the upstream's thread panicked");
         }
+    }
+}
+
+/// Waits until no socket of this machine takes itself for connected to this port. The kernel of
+/// a busy machine delivers the end of a connection later than a pipe delivers what a test writes
+/// next, and a client can't know what has not arrived.
+fn wait_until_left(port: u16) {
+    let port = format!(":{port:04X}");
+    let connected = |line: &str| {
+        let mut fields = line.split_whitespace().skip(2);
+        fields.next().is_some_and(|remote| remote.ends_with(&port)) && fields.next() == Some("01")
+    };
+    let until = Instant::now() + DEADLINE;
+    while ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .any(|table| std::fs::read_to_string(table).unwrap_or_default().lines().any(connected))
+    {
+        assert!(Instant::now() < until, "a connection stays after its end");
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
