@@ -16,6 +16,7 @@ pub mod upstream;
 
 pub mod failure;
 pub mod log;
+pub mod redaction;
 pub mod secret;
 pub mod service;
 pub mod shutdown;

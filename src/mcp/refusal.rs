@@ -7,13 +7,15 @@
 
 use std::sync::Arc;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use super::message::{Envelope, Message};
-use crate::failure::{Failure, Stage};
+use crate::{
+    failure::{Failure, Stage},
+    redaction,
+};
 
 /// How much of an upstream's words is quoted.
 const QUOTE: usize = 200;
@@ -182,12 +184,7 @@ impl Refusal {
 
     /// `text` without sensitive values and control characters, cut to size.
     fn clean(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for value in self.carried.iter() {
-            for secret in spellings(value) {
-                text = text.replace(&secret, "<redacted>");
-            }
-        }
+        let text = redaction::clean(text, &*self.carried);
         let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
         printable.take(QUOTE).collect()
     }
@@ -249,28 +246,11 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     Some(&text[from..to])
 }
 
-/// The ways in which a value that was sent may come back: whole, without its scheme, and as the
-/// user and password inside Basic; longest first.
-fn spellings(value: &HeaderValue) -> Vec<String> {
-    let whole = String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let mut all = vec![whole.clone()];
-    if let Some((_, token)) = whole.split_once(' ') {
-        all.push(token.to_owned());
-        let decoded = BASE64_STANDARD.decode(token).ok().and_then(|b| String::from_utf8(b).ok());
-        if let Some(pair) = decoded {
-            all.extend(pair.split_once(':').map(|(_, password)| password.to_owned()));
-            all.push(pair);
-        }
-    }
-    // Very short values are no secrets, and would redact half of any sentence.
-    all.retain(|secret| secret.len() >= 4);
-    all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    all
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+
     use super::*;
 
     fn refusal(status: u16, body: &str) -> Refusal {

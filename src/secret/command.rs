@@ -7,7 +7,7 @@
 
 use std::{
     process::{ExitStatus, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -30,18 +30,26 @@ const MAXIMUM_NOISE: usize = 4 * 1024;
 /// How long to read on stderr once the program is gone; what it left running may hold it open.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
+/// What the program printed the last time: one that fails may name the token that it could not
+/// renew.
+pub(super) type Last = Arc<Mutex<Option<Secret>>>;
+
 /// Runs the program of a `command:` reference to its end.
 ///
 /// Errors when it can't be started, fails, prints nothing or too much, or is not done in time.
-pub(super) async fn run(reference: Reference, argv: Arc<[String]>) -> Result<Secret, Error> {
+pub(super) async fn run(
+    reference: Reference,
+    argv: Arc<[String]>,
+    last: Last,
+) -> Result<Secret, Error> {
     tracing::debug!("running the program of {reference}");
-    match timeout(DEADLINE, run_to_end(&reference, &argv)).await {
+    match timeout(DEADLINE, run_to_end(&reference, &argv, &last)).await {
         Ok(done) => done,
         Err(_elapsed) => Err(Error::Deadline { reference: reference.to_string(), after: DEADLINE }),
     }
 }
 
-async fn run_to_end(reference: &Reference, argv: &[String]) -> Result<Secret, Error> {
+async fn run_to_end(reference: &Reference, argv: &[String], last: &Last) -> Result<Secret, Error> {
     let mut group = Group::start(reference, argv)?;
     let stderr = group.child.stderr.take();
 
@@ -62,11 +70,14 @@ async fn run_to_end(reference: &Reference, argv: &[String]) -> Result<Secret, Er
     };
     let (length, status) = ended?;
     let output = &output[..length];
-    log_noise(reference, &noise, output);
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    log_noise(reference, &noise, [output, last.as_ref().map_or(b"", Secret::expose)]);
     if !status.success() {
         return Err(Error::Exit { reference: reference.to_string(), status });
     }
-    Secret::from_text(output, reference)
+    let secret = Secret::from_text(output, reference)?;
+    *last = Some(Secret::new(secret.expose()));
+    Ok(secret)
 }
 
 /// A program and the process group it leads, killed as a whole unless the program has ended.
@@ -155,11 +166,12 @@ async fn listen(stderr: Option<impl AsyncRead + Unpin>, noise: &mut Vec<u8>) {
 
 /// Logs the whole lines of what a program wrote to stderr; a cut one could end in a part of the
 /// secret that no comparison finds.
-fn log_noise(reference: &Reference, noise: &[u8], output: &[u8]) {
+fn log_noise(reference: &Reference, noise: &[u8], secrets: [&[u8]; 2]) {
     let Some(end) = memchr::memrchr(b'\n', noise) else { return };
     let noise = &noise[..end];
-    let repeats = output
-        .split(|&byte| byte == b'\n')
+    let repeats = secrets
+        .into_iter()
+        .flat_map(|secret| secret.split(|&byte| byte == b'\n'))
         .map(<[u8]>::trim_ascii)
         .any(|line| !line.is_empty() && memchr::memmem::find(noise, line).is_some());
     if repeats {
@@ -184,7 +196,7 @@ mod tests {
 
     async fn print(script: &str) -> Result<String, Error> {
         let (reference, argv) = shell(script);
-        let secret = run(reference, argv).await?;
+        let secret = run(reference, argv, Last::default()).await?;
         Ok(String::from_utf8(secret.expose().to_vec()).unwrap())
     }
 
@@ -249,7 +261,8 @@ mod tests {
         let endless = print("while :; do echo canary; done").await;
         assert!(matches!(endless, Err(Error::TooLong { .. })), "{endless:?}");
         let reference = Reference::Command { argv: vec!["/no/such".to_owned()], ttl: None };
-        let missing = run(reference, ["/no/such".to_owned()].into()).await.unwrap_err();
+        let missing =
+            run(reference, ["/no/such".to_owned()].into(), Last::default()).await.unwrap_err();
         assert!(missing.hint().unwrap().contains("full path"), "{missing}");
     }
 
@@ -275,7 +288,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pids");
         let (reference, argv) = sleepers(&file);
-        let running = tokio::spawn(run(reference, argv));
+        let running = tokio::spawn(run(reference, argv, Last::default()));
         let pids = pids(&file, 2).await;
         assert!(pids.iter().all(|pid| runs(*pid)));
         tokio::time::pause();
@@ -293,7 +306,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pids");
         let (reference, argv) = sleepers(&file);
-        let running = tokio::spawn(run(reference, argv));
+        let running = tokio::spawn(run(reference, argv, Last::default()));
         let pids = pids(&file, 2).await;
         running.abort();
         assert!(running.await.unwrap_err().is_cancelled());
@@ -305,6 +318,9 @@ mod tests {
         let (log, lines) = crate::secret::tests::capture();
         print("echo 'asking the vault' >&2; echo canary").await.unwrap();
         print("printf 'got canary\\nmore: can' >&2; echo canary").await.unwrap();
+        let (reference, argv) = shell("echo 'canary is expired' >&2; exit 1");
+        let last = Arc::new(Mutex::new(Some(Secret::new("canary"))));
+        run(reference, argv, last).await.unwrap_err();
         drop(log);
         let lines = lines.lock().unwrap();
         let lines = std::str::from_utf8(&lines).unwrap();

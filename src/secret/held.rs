@@ -52,8 +52,9 @@ impl Held {
             Reference::Command { argv, ttl } => {
                 let (shared, ttl) = (reference.clone(), *ttl);
                 let argv: Arc<[String]> = argv.as_slice().into();
+                let last = command::Last::default();
                 Source::Command(Cached::new(reference.to_string(), move || {
-                    let run = command::run(shared.clone(), Arc::clone(&argv));
+                    let run = command::run(shared.clone(), Arc::clone(&argv), Arc::clone(&last));
                     async move { Ok(Fetched { value: run.await?, lifetime: ttl }) }
                 }))
             }

@@ -5,7 +5,7 @@ use std::{fmt, time::Instant};
 
 use http::{HeaderMap, Response, header};
 
-use crate::service::Request;
+use crate::{redaction, service::Request};
 
 /// What a server says of itself and of the body; anything else may be a secret or an echo of one.
 const HARMLESS: [header::HeaderName; 8] = [
@@ -26,7 +26,7 @@ pub(super) fn request(request: &Request) -> Option<Instant> {
     }
     tracing::debug!(
         method = %request.method(),
-        path = request.uri().path(),
+        path = %Path(request),
         bytes = request.body().len(),
         headers = %Ours(request.headers()),
         "request"
@@ -44,6 +44,16 @@ pub(super) fn response<B>(response: &Response<B>, since: Instant) {
         headers = %Theirs(response.headers()),
         "response"
     );
+}
+
+/// Where a request goes: after a redirect, in the upstream's words.
+struct Path<'a>(&'a Request);
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secret = self.0.headers().values().filter(|value| value.is_sensitive());
+        f.write_str(&redaction::clean(self.0.uri().path(), secret))
+    }
 }
 
 /// Our own headers: what is secret is marked so.

@@ -14,7 +14,8 @@ use url::Url;
 use super::url::UpstreamUrl;
 use crate::{
     failure::{Failure, Stage},
-    service::{HttpService, Request, Response},
+    redaction,
+    service::{Carried, HttpService, Request, Response},
 };
 
 /// Redirects a request may take.
@@ -38,7 +39,8 @@ pub fn follow_same_origin(url: &UpstreamUrl, inner: HttpService) -> HttpService 
                 let Some(target) = target(&response, next.uri(), &origin)? else {
                     return Ok(response);
                 };
-                tracing::debug!(from = next.uri().path(), to = target.path(), "redirected");
+                let to = Shown::from(&target).without(&response);
+                tracing::debug!(from = %Shown::from(next.uri()).without(&response), %to, "redirected");
                 *next.uri_mut() = target;
                 // Before the next request, so that its connection is free for it.
                 drop(response);
@@ -66,7 +68,7 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
         return Ok(None);
     }
     let Some(location) = response.headers().get(header::LOCATION) else { return Ok(None) };
-    let here = Shown::from(from);
+    let here = Shown::from(from).without(response);
     // RFC 9110, section 10.2.2: relative to the URL that was asked.
     let there = location.to_str().ok().and_then(|location| {
         let there = Url::parse(&from.to_string()).ok()?.join(location).ok()?;
@@ -80,19 +82,19 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
     };
     there.set_fragment(None);
     let to = there.as_str().parse::<Uri>().ok();
-    let shown = Shown::from(&there);
+    let shown = Shown::from(&there).without(response);
     let refused = |why: &str, hint: String| {
         let what = format!("{here} redirects ({status}) to {shown}: not followed, {why}");
         Err(Failure::new(Stage::Protocol, what).hint(hint))
     };
     let Some(to) = to.filter(|to| origin.is_origin_of(to)) else {
         if there.scheme() == "http" && there.host_str() == from.host() && origin.is_https() {
+            let path = Shown(there.path().to_owned()).without(response);
             return refused(
                 "it would leave TLS",
                 format!(
-                    "point the URL at the right path, https as it is ({}); the upstream does not \
-                     know that it is reached over TLS",
-                    there.path()
+                    "point the URL at the right path, https as it is ({path}); the upstream does \
+                     not know that it is reached over TLS",
                 ),
             );
         }
@@ -112,6 +114,16 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
 
 /// A URL without what may be secret in it: user, password, query.
 struct Shown(String);
+
+impl Shown {
+    /// The same without what the request carried, which an upstream may put into a path.
+    fn without(self, response: &Response) -> Self {
+        match response.extensions().get::<Carried>() {
+            Some(carried) => Self(redaction::clean(&self.0, &*carried.0)),
+            None => self,
+        }
+    }
+}
 
 impl From<&Uri> for Shown {
     fn from(uri: &Uri) -> Self {

@@ -10,6 +10,7 @@ mod credentials;
 mod demo;
 mod front;
 mod house;
+mod leak;
 mod session;
 mod streams;
 mod support;

@@ -100,9 +100,9 @@ fn the_parents_death_ends_it_before_any_session() {
     let pki = Pki::new();
     let upstream = Upstream::mutual(&pki);
     let mut client = Client::start(&Client::bridge(&pki, &upstream).under_a_parent());
-    // Its answer says that it runs, and has looked who its parent is.
-    let id = client.request("server/discover", json!({}));
-    client.error(&id);
+    // Once it answers it has seen its parent, which can't be told from another before.
+    let probe = client.request("server/discover", Value::Null);
+    client.error(&probe);
     client.process.kill_parent();
     client.process.wait_gone(DEADLINE);
     assert_eq!(upstream.record().connections.len(), 0);

@@ -1,0 +1,80 @@
+//! Everything that an upstream can do wrong while it echoes what it was sent.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    jsonrpc::Client,
+    script::{Ending, Fault, Reply, Rule},
+    upstream::Upstream,
+};
+
+/// The statuses of refusals, each with an explanation of its own.
+const STATUSES: [u16; 12] = [400, 401, 403, 404, 405, 407, 413, 429, 495, 500, 502, 503];
+
+/// Each failure with `echo` wherever servers are known to put what they dislike.
+fn all(echo: &str) -> Vec<Fault> {
+    let text = |kind, body: String| Reply::new(200).header("content-type", kind).body(body);
+    let mut faults = vec![
+        Fault::redirect(307, &format!("https://elsewhere.example/login?token={echo}#{echo}")),
+        Fault::redirect(302, &format!("/login?token={echo}")),
+        Fault::redirect(302, &format!("/login/{echo}")),
+        Fault::redirect(308, &format!("/again/{echo}")),
+        Fault::redirect(307, &format!("http:/{echo}")),
+        Fault::redirect(307, &format!("//[{echo}")),
+        Fault::Hangup(Ending::Reset),
+        Fault::Hangup(Ending::NoNotify),
+        Fault::Garbage(format!("HTTP/1.1 {echo}\r\n{echo}: {echo}\r\n\r\n").into()),
+        Fault::json_text(format!("{{\"jsonrpc\":\"2.0\",\"{echo}")),
+        Fault::json_text(format!("\"{echo}\"")),
+        Fault::json_text(json!({"jsonrpc": "2.0", "said": echo}).to_string()),
+        Fault::sse_text(format!("data: {echo}\n\n")),
+        Fault::sse_text(format!("event: {echo}\ndata: {{\"{echo}\":1}}\n\n")),
+        Fault::Answer(text("text/html", format!("<title>{echo}</title>"))),
+        Fault::Answer(text("text/plain", echo.to_owned())),
+        Fault::Truncate { at: 30 },
+        Fault::Cut { at: 30, ending: Ending::Reset },
+        Fault::accepted(),
+    ];
+    for status in STATUSES {
+        let bodies = [
+            ("application/json", json!({"error": {"message": format!("no: {echo}")}}).to_string()),
+            ("application/json", json!({"error": "x", "error_description": echo}).to_string()),
+            ("text/html", format!("<title>No required SSL certificate, {echo}</title>{echo}")),
+            ("text/plain", format!("{}{echo}", "x".repeat(190))),
+        ];
+        for (kind, body) in bodies {
+            let why = format!(
+                r#"Bearer realm="{echo}", error="invalid_token", error_description="{echo}""#
+            );
+            let reply = Reply::new(status)
+                .header("www-authenticate", &why)
+                .header("content-type", kind)
+                .header("set-cookie", &format!("echo={}", echo.replace([' ', ';'], "")))
+                .header("x-request", echo);
+            faults.push(Fault::Answer(reply.body(body)));
+        }
+    }
+    faults
+}
+
+/// Provokes all of them, at each kind of request.
+#[track_caller]
+pub(super) fn provoke(client: &mut Client, upstream: &Upstream, echoes: &[String]) {
+    for fault in echoes.iter().flat_map(|echo| all(echo)) {
+        // Twice, for what is sent again with a renewed secret.
+        upstream.script(Rule::call("leak").times(2), fault);
+        let id = client.call("leak", json!({}));
+        client.response(&id);
+        upstream.clear_script();
+    }
+    for echo in echoes {
+        let refusal = Reply::json(400, &json!({"error": {"message": echo}}));
+        upstream.script(Rule::on("notifications/leak").times(2), Fault::Answer(refusal.clone()));
+        client.notify("notifications/leak", Value::Null);
+        upstream.wait_for_method("notifications/leak");
+        upstream.script(Rule::on("initialize").times(2), Fault::Answer(refusal.clone()));
+        let id = client.initialize("2025-11-25");
+        client.error(&id);
+        upstream.clear_script();
+    }
+}
