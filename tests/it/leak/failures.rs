@@ -51,6 +51,7 @@ fn all(echo: &str) -> Vec<Fault> {
                 .header("content-type", kind)
                 .header("set-cookie", &format!("echo={}", echo.replace([' ', ';'], "")))
                 .header("retry-after", echo)
+                .header("server", echo)
                 .header("x-request", echo);
             faults.push(Fault::Answer(reply.body(body)));
         }
