@@ -130,7 +130,7 @@ impl Refusal {
         };
         match after.filter(usable) {
             Some(s) if s.bytes().all(|b| b.is_ascii_digit()) => format!("try again in {s} seconds"),
-            Some(date) => format!("try again after {date}"),
+            Some(date) => format!("try again after {}", self.clean(date)),
             None => "try again later".to_owned(),
         }
     }

@@ -154,11 +154,11 @@ impl Upstream {
         &self,
         mut response: http::Response<Incoming>,
         generation: Arc<Tls>,
-        shown: Option<Instant>,
+        shown: Option<heads::Shown>,
         listens: bool,
     ) -> Response {
-        if let Some(since) = shown {
-            heads::response(&response, since);
+        if let Some(shown) = shown {
+            heads::response(&response, &shown);
         }
         self.multiplexed.store(response.version() == Version::HTTP_2, Ordering::Relaxed);
         // A gateway may speak of the certificate in words of its own.

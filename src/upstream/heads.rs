@@ -3,7 +3,7 @@
 
 use std::{fmt, time::Instant};
 
-use http::{HeaderMap, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 
 use crate::{redaction, service::Request};
 
@@ -19,8 +19,14 @@ const HARMLESS: [header::HeaderName; 8] = [
     header::TRANSFER_ENCODING,
 ];
 
-/// Shows a request that is about to leave, if anybody wants to see it: since when it is away.
-pub(super) fn request(request: &Request) -> Option<Instant> {
+/// A request that was shown: what its response may echo, and when it left.
+pub(super) struct Shown {
+    carried: Vec<HeaderValue>,
+    since: Instant,
+}
+
+/// Shows a request that is about to leave, if anybody wants to see it.
+pub(super) fn request(request: &Request) -> Option<Shown> {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return None;
     }
@@ -31,17 +37,18 @@ pub(super) fn request(request: &Request) -> Option<Instant> {
         headers = %Ours(request.headers()),
         "request"
     );
-    Some(Instant::now())
+    let carried = request.headers().values().filter(|value| value.is_sensitive());
+    Some(Shown { carried: carried.cloned().collect(), since: Instant::now() })
 }
 
 /// Shows the response that came to it.
-pub(super) fn response<B>(response: &Response<B>, since: Instant) {
-    let elapsed = since.elapsed();
+pub(super) fn response<B>(response: &Response<B>, request: &Shown) {
+    let elapsed = request.since.elapsed();
     tracing::debug!(
         status = response.status().as_u16(),
         version = ?response.version(),
         ?elapsed,
-        headers = %Theirs(response.headers()),
+        headers = %Theirs(response.headers(), &request.carried),
         "response"
     );
 }
@@ -65,18 +72,22 @@ impl fmt::Display for Ours<'_> {
     }
 }
 
-struct Theirs<'a>(&'a HeaderMap);
+/// Theirs, with what they may echo even where it is harmless by itself.
+struct Theirs<'a>(&'a HeaderMap, &'a [HeaderValue]);
 
 impl fmt::Display for Theirs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        list(f, self.0, |name, _| HARMLESS.contains(name))
+        list(f, self.0, |name, value| {
+            let told = String::from_utf8_lossy(value.as_bytes());
+            HARMLESS.contains(name) && redaction::clean(&told, self.1) == told
+        })
     }
 }
 
 fn list(
     f: &mut fmt::Formatter<'_>,
     headers: &HeaderMap,
-    shown: impl Fn(&header::HeaderName, &http::HeaderValue) -> bool,
+    shown: impl Fn(&header::HeaderName, &HeaderValue) -> bool,
 ) -> fmt::Result {
     for (index, (name, value)) in headers.iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
@@ -90,8 +101,6 @@ fn list(
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -103,9 +112,11 @@ mod tests {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::SET_COOKIE, HeaderValue::from_static("lb=s3cret"));
         assert_eq!(
-            Theirs(&headers).to_string(),
+            Theirs(&headers, &[]).to_string(),
             "authorization: <redacted>, content-type: application/json, set-cookie: <redacted>"
         );
+        let carried = [HeaderValue::from_static("application/json")];
+        assert!(Theirs(&headers, &carried).to_string().contains("content-type: <redacted>"));
         headers.remove(header::SET_COOKIE);
         assert!(!Ours(&headers).to_string().contains("s3cret"));
     }

@@ -50,6 +50,8 @@ fn all(echo: &str) -> Vec<Fault> {
                 .header("www-authenticate", &why)
                 .header("content-type", kind)
                 .header("set-cookie", &format!("echo={}", echo.replace([' ', ';'], "")))
+                .header("retry-after", echo)
+                .header("server", echo)
                 .header("x-request", echo);
             faults.push(Fault::Answer(reply.body(body)));
         }
