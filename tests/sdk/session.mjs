@@ -30,8 +30,8 @@ const received = [];
 const notified = { logs: [], updated: [], resourcesChanged: 0 };
 const asked = { sampling: [], elicitation: [], roots: 0 };
 let roots = [
-  { uri: 'file:///work/one', name: 'one' },
-  { uri: 'file:///work/two', name: 'two' },
+  { uri: 'file:///srv/one', name: 'one' },
+  { uri: 'file:///srv/two', name: 'two' },
 ];
 
 const client = new Client(
@@ -185,7 +185,7 @@ await run('elicitation: the server asks, the person answers', async () => {
 
 await run('roots are listed, and again when they change', async () => {
   assert.match(text(await call('get-roots-list')), /2 total[^]*file:\/\/\/work\/one/);
-  roots = [...roots, { uri: 'file:///work/three', name: 'three' }];
+  roots = [...roots, { uri: 'file:///srv/three', name: 'three' }];
   await client.sendRootsListChanged();
   await eventually('the server to log the new roots', () => notified.logs.find((log) => /3 root\(s\)/.test(log.data)));
   assert.match(text(await call('get-roots-list')), /3 total[^]*file:\/\/\/work\/three/);

@@ -22,7 +22,7 @@ from scenario import GatewayLog, Report, children, eventually
 
 LABEL, URL, *MODE = sys.argv[1:]
 DIRECT = MODE == ["--direct"]
-ROOTS = [types.Root(uri="file:///work/one", name="one"), types.Root(uri="file:///work/two", name="two")]
+ROOTS = [types.Root(uri="file:///srv/one", name="one"), types.Root(uri="file:///srv/two", name="two")]
 
 
 class Host:
@@ -140,7 +140,7 @@ async def elicitation(client, host):
 
 async def roots(client, host):
     assert "2 total" in text(await client.call_tool("get-roots-list"))
-    ROOTS.append(types.Root(uri="file:///work/three", name="three"))
+    ROOTS.append(types.Root(uri="file:///srv/three", name="three"))
     await client.session.send_roots_list_changed()
 
     def logged():
@@ -148,7 +148,7 @@ async def roots(client, host):
 
     await eventually("the server to log the new roots", logged)
     listed = text(await client.call_tool("get-roots-list"))
-    assert "3 total" in listed and "file:///work/three" in listed
+    assert "3 total" in listed and "file:///srv/three" in listed
     assert len(host.asked["roots"]) >= 2
 
 
