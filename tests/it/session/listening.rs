@@ -77,6 +77,9 @@ fn a_stream_that_finds_its_session_lost_replaces_it_without_a_call() {
     let pki = Pki::new();
     let upstream = Upstream::mutual(&pki);
     let mut client = connected(&pki, &upstream);
+    // The stream is heard, so that its later 404 is not taken for a server without one.
+    upstream.notify("notifications/message", &json!({}));
+    client.notification("notifications/message");
     upstream.restart();
     upstream.wait_for_listener();
     assert_eq!(upstream.posts("initialize").len(), 2);
