@@ -452,3 +452,20 @@ fn a_failed_initialize_is_answered_and_may_be_tried_again() {
     assert!(matches!(delivered(&did)[..], [line] if line.contains(r#""id":0"#)));
     posted(&table.client(INITIALIZE));
 }
+
+#[test]
+fn a_question_on_the_stream_of_initialize_gets_its_answer_at_once() {
+    for session in [None, Some("s1")] {
+        let mut table = Table::new();
+        let exchange = posted(&table.client(INITIALIZE));
+        if let Some(session) = session {
+            table.on(Event::Head(exchange, Some(HeaderValue::from_static(session))));
+        }
+        let question = r#"{"jsonrpc":"2.0","id":"q","method":"ping"}"#;
+        assert_eq!(table.server(exchange, question), [Did::Deliver(question.into())]);
+        let answer = r#"{"jsonrpc":"2.0","id":"q","result":{}}"#;
+        let did = table.client(answer);
+        assert!(matches!(&did[..], [Did::Post(_, body, sent)]
+            if body == answer && sent.as_deref() == session));
+    }
+}

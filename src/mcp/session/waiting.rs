@@ -26,14 +26,20 @@ impl Session {
     /// Sends what belongs to a request in flight, at once: the server may wait for it before it
     /// answers anything else, the `initialize` included.
     fn reply(&mut self, message: Message) {
-        let opening = self.exchanges.values().find(|it| matches!(it.role, Role::Open { .. }));
-        let session = opening.filter(|_| self.phase == Phase::Opening).map(|it| it.opened.clone());
-        match (self.phase, session) {
-            (Phase::Lost | Phase::Finished, _) => {}
-            (Phase::Opening, Some(None) | None) => {
+        match self.phase {
+            Phase::Lost | Phase::Finished => {
                 tracing::debug!("what belongs to the session before is dropped");
             }
-            (Phase::Opening, Some(session)) => {
+            Phase::Opening => {
+                let opening = self.exchanges.values().find_map(|it| match it.role {
+                    Role::Open { own } => Some((own, it.opened.clone())),
+                    _ => None,
+                });
+                let session = match opening {
+                    // Nothing has come in the new session that this could belong to.
+                    Some((true, None)) | None => return,
+                    Some((_, session)) => session,
+                };
                 let before = std::mem::replace(&mut self.context.session, session);
                 self.post(message, false);
                 self.context.session = before;
