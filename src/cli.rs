@@ -114,6 +114,21 @@ pub struct Bridge {
     /// API key, in X-API-Key or the header NAME; repeatable
     #[arg(long, value_name = "[NAME=]REF", help_heading = "Credentials")]
     pub api_key: Vec<String>,
+    /// Program that prints headers as one JSON object
+    #[arg(long, value_name = "COMMAND", help_heading = "Credentials")]
+    pub headers_helper: Option<String>,
+    /// Token minted here: alg=ES256,key=REF,iss=...,aud=...
+    #[arg(long, value_name = "NAME=VALUE,...", help_heading = "Credentials")]
+    pub jwt: Option<String>,
+    /// Code over the request: preset=NAME,key=REF,...
+    #[arg(long, value_name = "NAME=VALUE,...", help_heading = "Credentials")]
+    pub hmac: Option<String>,
+    /// Signature of RFC 9421: alg=NAME,key=REF,keyid=...
+    #[arg(long, value_name = "NAME=VALUE,...", help_heading = "Credentials")]
+    pub http_signature: Option<String>,
+    /// AWS signature, as curl has it: aws:amz:REGION:SERVICE
+    #[arg(long, value_name = "AWS:AMZ:...", help_heading = "Credentials")]
+    pub aws_sigv4: Option<String>,
 
     /// HTTP version [default: auto]
     #[arg(long, value_name = "VERSION", value_parser = ["auto", "1.1", "2"], help_heading = "Connection")]

@@ -5,8 +5,16 @@
 //! without it. What a 401 or 403 means for people is not said here.
 
 pub mod authorization;
+pub mod aws_sigv4;
+mod derived;
 pub mod headers;
+pub mod helper;
+pub mod hmac;
+pub mod http_signature;
+pub mod jwt;
+pub mod key;
 pub mod layer;
+mod outgoing;
 
 use std::sync::Arc;
 
@@ -53,10 +61,20 @@ pub trait Credential: Send + Sync {
 pub struct Settings {
     /// Headers with a fixed value.
     pub headers: Vec<headers::Header>,
-    /// The one owner of `Authorization`.
-    pub authorization: Option<authorization::Settings>,
+    /// A program that prints headers.
+    pub helper: Option<helper::Settings>,
     /// Secrets sent as they are, in a header of their own.
     pub api_keys: Vec<headers::ApiKey>,
+    /// A token or a login in `Authorization`.
+    pub authorization: Option<authorization::Settings>,
+    /// A token minted here, in `Authorization` or a header of its own.
+    pub jwt: Option<jwt::Settings>,
+    /// A message authentication code over the request.
+    pub hmac: Option<hmac::Settings>,
+    /// A signature over the request (RFC 9421).
+    pub http_signature: Option<http_signature::Settings>,
+    /// A signature over the request, as AWS has it.
+    pub aws_sigv4: Option<aws_sigv4::Settings>,
 }
 
 impl Settings {
@@ -85,19 +103,35 @@ impl Settings {
 
 /// The credentials in the order in which they are applied: the one function that fixes it.
 ///
-/// What is fixed comes first, then keys, then the owner of `Authorization`. Signers, which cover
-/// what the others have added, belong at the end.
+/// What is fixed comes first; a helper, whose headers win over the fixed ones; keys; the owner of
+/// `Authorization`. Signers come last, since they cover what the others have added; AWS's own,
+/// which covers every header, is the last of them.
 #[must_use]
 pub fn stack(settings: &Settings) -> Vec<Arc<dyn Credential>> {
     let mut stack: Vec<Arc<dyn Credential>> = Vec::new();
     if !settings.headers.is_empty() {
         stack.push(Arc::new(headers::Fixed::new(&settings.headers)));
     }
+    if let Some(helper) = &settings.helper {
+        stack.push(Arc::new(helper::HeadersHelper::new(helper.clone())));
+    }
     for key in &settings.api_keys {
         stack.push(Arc::new(headers::Key::new(key.clone())));
     }
     if let Some(authorization) = &settings.authorization {
         stack.push(Arc::new(authorization::Authorization::new(authorization.clone())));
+    }
+    if let Some(jwt) = &settings.jwt {
+        stack.push(Arc::new(jwt::Jwt::new(jwt.clone())));
+    }
+    if let Some(hmac) = &settings.hmac {
+        stack.push(Arc::new(hmac::Hmac::new(hmac.clone())));
+    }
+    if let Some(signature) = &settings.http_signature {
+        stack.push(Arc::new(http_signature::HttpSignature::new(signature.clone())));
+    }
+    if let Some(sigv4) = &settings.aws_sigv4 {
+        stack.push(Arc::new(aws_sigv4::AwsSigv4::new(sigv4.clone())));
     }
     stack
 }
@@ -134,7 +168,11 @@ mod tests {
         let bearer = || Some(Authorization::Bearer(token.clone()));
         let key = |name| ApiKey::new(name, token.clone()).unwrap();
         let refused = [
-            Settings { headers: fixed("authorization"), authorization: bearer(), api_keys: vec![] },
+            Settings {
+                headers: fixed("authorization"),
+                authorization: bearer(),
+                ..Settings::default()
+            },
             Settings {
                 headers: fixed("x-api-key"),
                 api_keys: vec![key("X-API-Key")],
@@ -148,7 +186,12 @@ mod tests {
             assert!(failure.what().contains("is set twice"), "{failure}");
         }
         let twice = [fixed("x-many"), fixed("x-many")].concat();
-        let good = Settings { headers: twice, authorization: bearer(), api_keys: vec![key("X-A")] };
+        let good = Settings {
+            headers: twice,
+            authorization: bearer(),
+            api_keys: vec![key("X-A")],
+            ..Settings::default()
+        };
         good.check().unwrap();
         let names: Vec<_> = stack(&good).iter().map(|credential| credential.name()).collect();
         assert_eq!(names, ["--header", "--api-key", "--bearer"]);
@@ -162,6 +205,7 @@ mod tests {
             headers: vec![Header::parse("X-Tenant: canary").unwrap()],
             api_keys: vec![ApiKey::new("X-A", password.clone()).unwrap()],
             authorization: Some(Authorization::Basic { user: "me".to_owned(), password }),
+            ..Settings::default()
         };
         let shown = format!("{settings:?} {settings:#?}");
         assert!(shown.contains("x-tenant") && shown.contains("file:"), "{shown}");

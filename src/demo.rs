@@ -135,7 +135,7 @@ impl Demo {
         let credentials = credentials::Settings {
             headers: vec![credentials::headers::Header::new(TENANT.0, TENANT.1)?],
             authorization: Some(credentials::authorization::Settings::Bearer(self.token.clone())),
-            api_keys: Vec::new(),
+            ..credentials::Settings::default()
         };
         let tls = tls::from_memory(&flags.tls(), self.papers.files()).await?;
         // Nothing in memory changes: the first generation is the last.

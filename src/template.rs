@@ -3,6 +3,10 @@
 //! Only `${` is special, so that `$`, `$$` and a signer's own `{name}` pass as they are. What a
 //! variable holds is never read as a template again, and never shown in an error: only names are.
 
+mod fields;
+
+pub use self::fields::{FieldError, Fields};
+
 use thiserror::Error;
 
 /// Why a template could not be filled in; names variables, never what they hold.

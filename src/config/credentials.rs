@@ -13,8 +13,9 @@ use crate::{
 };
 
 use super::{
-    layer::{Layers, Place, Sent, Stated},
+    layer::{Layers, Place, Stated},
     scope::Scope,
+    sent::Sent,
 };
 
 /// Headers whose values are secrets: they are filled in from the environment or come from a
@@ -34,13 +35,11 @@ pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failu
     one_owner_each(&said.flags.sent)?;
     one_owner_each(&said.profile.sent)?;
     let replaced = |of_profile: &&Stated<Sent>| {
-        let header = of_profile.value.header();
-        said.flags.sent.iter().any(|flag| flag.value.header() == header)
+        said.flags.sent.iter().any(|flag| flag.value.collides(&of_profile.value).is_some())
     };
     let kept = said.profile.sent.iter().filter(|sent| !replaced(sent));
 
-    let (headers, api_keys) = (Vec::new(), Vec::new());
-    let mut settings = Settings { headers, authorization: None, api_keys };
+    let mut settings = Settings::default();
     for Stated { value, place } in kept.chain(&said.flags.sent) {
         match value {
             Sent::Header { name, value } => {
@@ -59,6 +58,11 @@ pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failu
                 let basic = authorization::Settings::basic(user, password);
                 settings.authorization = Some(basic.map_err(|failure| place.blame(&failure))?);
             }
+            Sent::Helper(said) => settings.helper = Some(said.settle(place, scope)?),
+            Sent::Jwt(said) => settings.jwt = Some(said.settle(place, scope)?),
+            Sent::Hmac(said) => settings.hmac = Some(said.settle(place, scope)?),
+            Sent::HttpSignature(said) => settings.http_signature = Some(said.settle(place, scope)?),
+            Sent::AwsSigv4(said) => settings.aws_sigv4 = Some(said.settle(place, scope)?),
         }
     }
     // Each source was checked with its places above; this is the sum of both.
@@ -98,13 +102,13 @@ fn literal(place: &Place, name: &str) -> Failure {
 /// Refuses two settings for one header.
 fn one_owner_each(sent: &[Stated<Sent>]) -> Result<(), Failure> {
     for (index, later) in sent.iter().enumerate() {
-        let header = later.value.header();
-        let Some(earlier) = sent[..index].iter().find(|sent| sent.value.header() == header) else {
-            continue;
-        };
-        let (earlier, later) = (&earlier.place, &later.place);
-        let refused = later.refuse(format_args!("{earlier} sets the header {header} already"));
-        return Err(refused.hint("keep one of the two: a header has one owner"));
+        let collision = sent[..index].iter().find_map(|earlier| {
+            later.value.collides(&earlier.value).map(|what| (&earlier.place, what))
+        });
+        if let Some((earlier, what)) = collision {
+            let refused = later.place.refuse(format_args!("{earlier} sets {what} already"));
+            return Err(refused.hint("keep one of the two: a header has one owner"));
+        }
     }
     Ok(())
 }

@@ -15,13 +15,14 @@ use crate::{
 
 use super::{
     forms,
-    layer::{Layer, Sent},
+    layer::Layer,
     nearest::nearest,
+    sent::{self, Sent},
     value::{Item, Source},
 };
 
 /// The keys of a profile.
-pub(super) const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 24] = [
     "url",
     "cert",
     "key",
@@ -35,6 +36,11 @@ pub(super) const KEYS: [&str; 19] = [
     "bearer",
     "basic",
     "api_key",
+    "headers_helper",
+    "jwt",
+    "hmac",
+    "http_signature",
+    "aws_sigv4",
     "http",
     "proxy",
     "proxy_user",
@@ -55,7 +61,7 @@ pub(super) fn read(path: &Path, wanted: Option<&str>) -> Result<Layer, Failure> 
         Failure::new(Stage::Configuration, format!("cannot read the configuration {file}: {error}"))
             .hint("--config or COUNTERSIGN_CONFIG names the file")
     })?;
-    let source = Source { file: path.into(), text: &text };
+    let source = Source::File { file: path.into(), text: &text };
     let document = DeTable::parse(&text).map_err(|error| {
         // The parser's message alone: its Display quotes the line, which may hold anything.
         let line = error.span().map_or(1, |span| source.line(span.start));
@@ -130,6 +136,15 @@ fn set(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
         "bearer" => layer.sent.push(item.stated(Sent::Bearer(item.reference()?))),
         "basic" => layer.sent.push(item.stated(Sent::Basic(item.login()?))),
         "api_key" => api_keys(layer, item)?,
+        "headers_helper" => {
+            layer.sent.push(item.stated(Sent::Helper(sent::Helper::read(item)?)));
+        }
+        "jwt" => layer.sent.push(item.stated(Sent::Jwt(sent::Jwt::read(item)?))),
+        "hmac" => layer.sent.push(item.stated(Sent::Hmac(sent::Hmac::read(item)?))),
+        "http_signature" => {
+            layer.sent.push(item.stated(Sent::HttpSignature(sent::HttpSignature::read(item)?)));
+        }
+        "aws_sigv4" => layer.sent.push(item.stated(Sent::AwsSigv4(sent::AwsSigv4::read(item)?))),
         "http" => layer.http = Some(item.scalar()?),
         "proxy" => layer.proxy = Some(item.string()?),
         "proxy_user" => layer.proxy_user = Some(item.stated(item.login()?)),
@@ -233,7 +248,7 @@ mod tests {
         assert_eq!(layer.cacert.len(), 2);
         assert_eq!(layer.system_roots, Some(true));
         assert_eq!(layer.proxy_user.unwrap().value.user, "bob");
-        let owned: Vec<String> = layer.sent.iter().map(|sent| sent.value.header()).collect();
+        let owned: Vec<String> = layer.sent.iter().flat_map(|sent| sent.value.headers()).collect();
         assert_eq!(owned, ["x-key", "authorization", "x-team", "x-tenant"]);
         let Sent::ApiKey { key: Reference::Command { argv, ttl }, .. } = &layer.sent[0].value
         else {
@@ -253,7 +268,7 @@ mod tests {
             (r#"{ X-Key = { env = "A" } }"#, "x-key"),
         ] {
             let layer = profile(&format!("api_key = {value}")).unwrap();
-            assert_eq!(layer.sent[0].value.header(), expected, "{value}");
+            assert_eq!(layer.sent[0].value.headers()[0], expected, "{value}");
         }
     }
 

@@ -4,7 +4,10 @@ use crate::{cli::Bridge, failure::Failure};
 
 use super::{
     forms,
-    layer::{Layer, Place, Sent, Stated},
+    layer::{Layer, Place, Stated},
+    pairs,
+    sent::{self, Sent},
+    value::{Item, Source},
 };
 
 /// What the command line said.
@@ -47,6 +50,17 @@ fn sent(said: &Bridge) -> Result<Vec<Stated<Sent>>, Failure> {
     }
     sent.extend(stated(Place::flag("--bearer"), &said.bearer, bearer)?);
     sent.extend(stated(Place::flag("--basic"), &said.basic, basic)?);
+    sent.extend(paired("--headers-helper", &said.headers_helper, |item| {
+        sent::Helper::read(item).map(Sent::Helper)
+    })?);
+    sent.extend(paired("--jwt", &said.jwt, |item| sent::Jwt::read(item).map(Sent::Jwt))?);
+    sent.extend(paired("--hmac", &said.hmac, |item| sent::Hmac::read(item).map(Sent::Hmac))?);
+    sent.extend(paired("--http-signature", &said.http_signature, |item| {
+        sent::HttpSignature::read(item).map(Sent::HttpSignature)
+    })?);
+    sent.extend(paired("--aws-sigv4", &said.aws_sigv4, |item| {
+        sent::AwsSigv4::read(item).map(Sent::AwsSigv4)
+    })?);
     Ok(sent)
 }
 
@@ -57,8 +71,21 @@ fn owning(
     form: impl Fn(&Place, &str) -> Result<Sent, Failure>,
 ) -> Result<Stated<Sent>, Failure> {
     let value = form(&Place::flag(flag), text)?;
-    let place = Place::Flag(format!("{flag} {}", value.header()).into());
+    let place = Place::Flag(format!("{flag} {}", value.headers()[0]).into());
     Ok(Stated { value, place })
+}
+
+/// A flag whose value is read as a profile's is: a text, or pairs for a table.
+fn paired(
+    flag: &'static str,
+    text: &Option<String>,
+    read: impl FnOnce(&Item<'_>) -> Result<Sent, Failure>,
+) -> Result<Option<Stated<Sent>>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    let source = Source::Flag(flag);
+    let value = pairs::read(text);
+    let item = Item::of_flag(&source, &value);
+    Ok(Some(item.stated(read(&item)?)))
 }
 
 fn text(flag: &'static str, value: &Option<String>) -> Option<Stated<String>> {

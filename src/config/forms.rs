@@ -8,7 +8,10 @@ use std::{str::FromStr as _, time::Duration};
 
 use crate::{credentials::headers::ApiKey, failure::Failure, secret::Reference};
 
-use super::layer::{Login, Place, Sent};
+use super::{
+    layer::{Login, Place},
+    sent::Sent,
+};
 
 /// The longest time that can be asked for; more is a slip, and would overflow clocks.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -10,6 +10,8 @@ use crate::{
     secret::Reference,
 };
 
+use super::sent::Sent;
+
 /// Where a value was given, the way its error text names it.
 #[derive(Clone)]
 pub(super) enum Place {
@@ -82,24 +84,6 @@ pub(super) struct Stated<T> {
 pub(super) struct Login {
     pub(super) user: String,
     pub(super) password: Reference,
-}
-
-/// Something to send with each request: every kind of it owns exactly one header.
-pub(super) enum Sent {
-    Header { name: String, value: String },
-    ApiKey { name: String, key: Reference },
-    Bearer(Reference),
-    Basic(Login),
-}
-
-impl Sent {
-    /// The header it owns, in lower case.
-    pub(super) fn header(&self) -> String {
-        match self {
-            Self::Header { name, .. } | Self::ApiKey { name, .. } => name.to_ascii_lowercase(),
-            Self::Bearer(_) | Self::Basic(_) => "authorization".to_owned(),
-        }
-    }
 }
 
 /// What one source said.

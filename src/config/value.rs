@@ -20,16 +20,28 @@ use super::{
 
 const REFERENCE_KEYS: [&str; 4] = ["env", "file", "command", "ttl"];
 
-/// The file, for its name and its lines.
-pub(super) struct Source<'t> {
-    pub(super) file: Arc<Path>,
-    pub(super) text: &'t str,
+/// Where values stand.
+pub(super) enum Source<'t> {
+    /// The file, by its name, and its text, for the lines.
+    File { file: Arc<Path>, text: &'t str },
+    /// A flag that takes pairs.
+    Flag(&'static str),
 }
 
 impl Source<'_> {
     /// The line of a byte of the text, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
-        1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+        let Self::File { text, .. } = self else { return 1 };
+        1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+    }
+
+    fn place(&self, key: &str, at: usize) -> Place {
+        match self {
+            Self::File { file, .. } => {
+                Place::Key { file: file.clone(), line: self.line(at), key: key.to_owned() }
+            }
+            Self::Flag(flag) => Place::Flag(format!("{flag} {key}").into()),
+        }
     }
 }
 
@@ -53,9 +65,17 @@ impl<'t> Item<'t> {
         value: &'t Spanned<DeValue<'t>>,
     ) -> Self {
         let name = key.get_ref().as_ref();
-        let line = source.line(key.span().start);
-        let place = Place::Key { file: source.file.clone(), line, key: name.to_owned() };
+        let place = source.place(name, key.span().start);
         Self { name, place, source, value: value.get_ref() }
+    }
+
+    /// What a flag says in pairs, as if a profile had said it in a table.
+    pub(super) fn of_flag(source: &'t Source<'t>, value: &'t DeValue<'t>) -> Self {
+        let name = match source {
+            Source::Flag(flag) => flag,
+            Source::File { .. } => "",
+        };
+        Self { name, place: Place::flag(name), source, value }
     }
 
     /// The items of a table.

@@ -4,13 +4,13 @@
 //! that no upstream can read as it is meant is refused here, where it can still be explained.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use futures_util::future::{BoxFuture, FutureExt};
-use http::{HeaderName, header};
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use zeroize::Zeroizing;
 
 use super::{
     Credential, Generation,
-    headers::{Rendered, Unfit},
+    derived::{self, Derived, Unfit},
 };
 use crate::{
     failure::{Failure, Stage},
@@ -52,7 +52,7 @@ impl Settings {
 /// The credential that sets `Authorization`.
 pub(super) struct Authorization {
     scheme: Scheme,
-    value: Rendered,
+    value: Derived<HeaderValue>,
 }
 
 enum Scheme {
@@ -66,7 +66,7 @@ impl Authorization {
             Settings::Bearer(token) => (Scheme::Bearer, token),
             Settings::Basic { user, password } => (Scheme::Basic { user }, password),
         };
-        Self { scheme, value: Rendered::new(held) }
+        Self { scheme, value: Derived::new(held) }
     }
 }
 
@@ -84,13 +84,13 @@ impl Credential for Authorization {
     }
 
     fn renewable(&self) -> bool {
-        self.value.held.renewable()
+        self.value.renewable()
     }
 
     fn apply<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Result<Generation, Failure>> {
         Box::pin(async move {
             let (value, generation) =
-                self.value.current(|secret| self.scheme.render(secret)).await?;
+                self.value.current(|secret| derived::header(&self.scheme.render(secret)?)).await?;
             request.headers_mut().insert(header::AUTHORIZATION, value);
             Ok(generation)
         })
@@ -99,8 +99,11 @@ impl Credential for Authorization {
     fn refused<'a>(
         &'a self,
         generation: Generation,
-        _response: &'a http::response::Parts,
+        response: &'a http::response::Parts,
     ) -> BoxFuture<'a, bool> {
+        if response.status != StatusCode::UNAUTHORIZED {
+            return ready(false).boxed();
+        }
         self.value.refused(generation).boxed()
     }
 }
@@ -117,18 +120,18 @@ impl Scheme {
 fn bearer(token: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unfit> {
     const SCHEME: &[u8] = b"Bearer ";
     if token.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME)) {
-        return Err(Unfit {
-            what: "already begins with the scheme Bearer, which --bearer adds",
-            hint: "keep the token alone there, without the word Bearer",
-        });
+        return Err(Unfit::new(
+            "already begins with the scheme Bearer, which --bearer adds",
+            "keep the token alone there, without the word Bearer",
+        ));
     }
     // RFC 6750 allows less, but tokens with `|` or `:` in them are about.
     if !token.iter().all(u8::is_ascii_graphic) {
-        return Err(Unfit {
-            what: "has a blank, a line break or a character outside of ASCII in it, which no \
+        return Err(Unfit::new(
+            "has a blank, a line break or a character outside of ASCII in it, which no \
                    bearer token has",
-            hint: "check that it is the token alone",
-        });
+            "check that it is the token alone",
+        ));
     }
     Ok(concatenated(SCHEME, token))
 }
@@ -136,16 +139,16 @@ fn bearer(token: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unfit> {
 fn basic(user: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unfit> {
     const SCHEME: &[u8] = b"Basic ";
     if unfit_user(user).is_some() {
-        return Err(Unfit {
-            what: "belongs to a user with a colon or a control character in the name",
-            hint: "no upstream could read it; give --basic another user",
-        });
+        return Err(Unfit::new(
+            "belongs to a user with a colon or a control character in the name",
+            "no upstream could read it; give --basic another user",
+        ));
     }
     if password.iter().any(u8::is_ascii_control) {
-        return Err(Unfit {
-            what: "has a line break or another control character in it, which no password has",
-            hint: "check that it is the password alone",
-        });
+        return Err(Unfit::new(
+            "has a line break or another control character in it, which no password has",
+            "check that it is the password alone",
+        ));
     }
     let mut pair = concatenated(user.as_bytes(), b":");
     pair = concatenated(&pair, password);

@@ -4,13 +4,13 @@
 //! table. Headers that the connection or the protocol owns can't be set, and no error repeats a
 //! value.
 
-use std::sync::{Mutex, PoisonError};
-
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use http::{HeaderName, HeaderValue};
-use zeroize::Zeroizing;
+use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::{Credential, Generation, unsent};
+use super::{
+    Credential, Generation,
+    derived::{self, Derived},
+};
 use crate::{
     failure::{Failure, Stage},
     secret::Held,
@@ -128,7 +128,7 @@ const TAKEN: &[(&str, &str)] = &[
 
 /// The name of a header that users may set. What is not a name is not repeated: a token in the
 /// place of a name happens.
-fn free_name(name: &str) -> Result<HeaderName, Failure> {
+pub(super) fn free_name(name: &str) -> Result<HeaderName, Failure> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
         refuse(
             "the name of a header has a character that is not allowed in one, or is empty",
@@ -148,7 +148,7 @@ fn refuse(what: impl Into<std::borrow::Cow<'static, str>>, hint: &'static str) -
 }
 
 /// The only way to a header value in this folder; none when there is a control character in it.
-fn sensitive(bytes: &[u8]) -> Option<HeaderValue> {
+pub(super) fn sensitive(bytes: &[u8]) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_bytes(bytes).ok()?;
     value.set_sensitive(true);
     Some(value)
@@ -205,12 +205,12 @@ impl Credential for Fixed {
 /// The credential of one API key.
 pub(super) struct Key {
     names: [HeaderName; 1],
-    value: Rendered,
+    value: Derived<HeaderValue>,
 }
 
 impl Key {
     pub(super) fn new(ApiKey { name, key }: ApiKey) -> Self {
-        Self { names: [name], value: Rendered::new(key) }
+        Self { names: [name], value: Derived::new(key) }
     }
 }
 
@@ -224,13 +224,12 @@ impl Credential for Key {
     }
 
     fn renewable(&self) -> bool {
-        self.value.held.renewable()
+        self.value.renewable()
     }
 
     fn apply<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Result<Generation, Failure>> {
         Box::pin(async move {
-            let (value, generation) =
-                self.value.current(|key| Ok(Zeroizing::new(key.to_vec()))).await?;
+            let (value, generation) = self.value.current(derived::header).await?;
             request.headers_mut().insert(&self.names[0], value);
             Ok(generation)
         })
@@ -239,67 +238,14 @@ impl Credential for Key {
     fn refused<'a>(
         &'a self,
         generation: Generation,
-        _response: &'a http::response::Parts,
+        response: &'a http::response::Parts,
     ) -> BoxFuture<'a, bool> {
+        if response.status != StatusCode::UNAUTHORIZED {
+            return ready(false).boxed();
+        }
         self.value.refused(generation).boxed()
     }
 }
-
-/// Why a secret that is there can't be sent.
-pub(super) struct Unfit {
-    /// Completes "the secret file:/x ...".
-    pub(super) what: &'static str,
-    pub(super) hint: &'static str,
-}
-
-/// A header value made from a secret, once for each of the secret's generations.
-pub(super) struct Rendered {
-    pub(super) held: Held,
-    last: Mutex<Option<(HeaderValue, Generation)>>,
-}
-
-impl Rendered {
-    pub(super) fn new(held: Held) -> Self {
-        Self { held, last: Mutex::new(None) }
-    }
-
-    /// The value for the secret there is now; `render` makes it from a secret it has not seen.
-    pub(super) async fn current(
-        &self,
-        render: impl FnOnce(&[u8]) -> Result<Zeroizing<Vec<u8>>, Unfit>,
-    ) -> Result<(HeaderValue, Generation), Failure> {
-        let (secret, generation) = self.held.current().await.map_err(unsent)?;
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((value, made_of)) = &*last
-            && *made_of == generation
-        {
-            return Ok((value.clone(), generation));
-        }
-        let value = render(secret.expose())
-            .and_then(|bytes| sensitive(&bytes).ok_or(CONTROL))
-            .map_err(|unfit| self.unfit(&unfit))?;
-        *last = Some((value.clone(), generation));
-        Ok((value, generation))
-    }
-
-    /// Whether a different secret is there than the refused one.
-    pub(super) async fn refused(&self, generation: Generation) -> bool {
-        self.held.refresh(generation).await.unwrap_or_else(|error| {
-            tracing::debug!("refused, and not renewed: {error}");
-            false
-        })
-    }
-
-    fn unfit(&self, Unfit { what, hint }: &Unfit) -> Failure {
-        let what = format!("the secret {} {what}", self.held.reference());
-        Failure::new(Stage::Credential, what).hint(*hint)
-    }
-}
-
-const CONTROL: Unfit = Unfit {
-    what: "has a line break or another control character in it, which no header can carry",
-    hint: "check that it is the token alone",
-};
 
 #[cfg(test)]
 mod tests {

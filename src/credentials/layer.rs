@@ -1,8 +1,9 @@
 //! The layer that carries the credentials: requests go in bare and leave with all of them.
 //!
 //! The caller's values of headers that are ours never survive. When a credential can't be had,
-//! the request fails and nothing is sent. A 401 proves that the request was not processed: when a
-//! credential could be renewed it is sent once more, and then never again. Of no other answer is
+//! the request fails and nothing is sent. A 401 proves that the request was not processed, and so
+//! does a 403 to what only signs or is refused that way (each credential knows which it heeds):
+//! when one could be renewed it is sent once more, and then never again. Of no other answer is
 //! anything concluded.
 
 use std::sync::Arc;
@@ -67,12 +68,12 @@ impl Stack {
         // The map of headers is the one thing in a request that is dear to clone.
         let spare = self.renewable.then(|| request.clone());
         let mut attempt = self.send(request, &mut inner).await?;
-        if attempt.response.status() == StatusCode::UNAUTHORIZED
+        if matches!(attempt.response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
             && let Some(request) = spare
         {
             let (parts, body) = attempt.response.into_parts();
             if self.refused(&attempt.generations, &parts).await {
-                tracing::debug!("401, and a credential was renewed: sending once more");
+                tracing::debug!("refused, and a credential was renewed: sending once more");
                 drop(body);
                 attempt = self.send(request, &mut inner).await?;
             } else {
@@ -202,6 +203,7 @@ mod tests {
             ],
             authorization: Some(authorization::Settings::Bearer(key.clone())),
             api_keys: vec![headers::ApiKey::new(headers::ApiKey::DEFAULT_NAME, key).unwrap()],
+            ..Settings::default()
         };
         let inner = upstream.answering(|_| 202);
         call(&carry(stack(&settings), inner.clone()), &theirs).await.unwrap();

@@ -80,6 +80,18 @@ impl Held {
         !matches!(self.0.source, Source::Fixed(_))
     }
 
+    /// The value, where it takes no program to have it: for checks at start.
+    #[must_use]
+    pub fn at_hand(&self) -> Option<Arc<Secret>> {
+        match &self.0.source {
+            Source::Fixed(value) => Some(Arc::clone(value)),
+            Source::File(file) => {
+                Some(file.lock().unwrap_or_else(PoisonError::into_inner).current().0)
+            }
+            Source::Command(_) => None,
+        }
+    }
+
     /// The value and its generation, which changes when the value does.
     ///
     /// # Errors
