@@ -98,6 +98,9 @@ pub struct Bridge {
     /// The name in the server's certificate, where it is not the URL's host
     #[arg(long, value_name = "NAME", help_heading = "Trust")]
     pub server_name: Option<String>,
+    /// The server's SPIFFE id, checked in place of its name
+    #[arg(long, value_name = "ID", help_heading = "Trust")]
+    pub server_spiffe_id: Option<String>,
     /// Oldest TLS version to speak [default: 1.2]
     #[arg(long, value_name = "VERSION", value_parser = ["1.2", "1.3"], help_heading = "Trust")]
     pub tls_min: Option<String>,

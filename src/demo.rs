@@ -93,6 +93,7 @@ impl Flags {
             roots,
             pins: Vec::new(),
             server_name: None,
+            server_id: None,
             minimum: tls::Minimum::default(),
             http: tls::Http::default(),
         }

@@ -17,12 +17,13 @@ pub mod pins;
 mod pki;
 pub mod reload;
 pub mod roots;
+pub mod server_id;
 
 use std::{fmt, sync::Arc};
 
 use rustls::{
     ClientConfig, SupportedProtocolVersion,
-    client::WebPkiServerVerifier,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::ServerName,
     version::{TLS12, TLS13},
@@ -42,6 +43,8 @@ pub struct Settings {
     pub pins: Vec<pins::Pin>,
     /// The server's name in place of the URL's, for SNI and the certificate (`--server-name`).
     pub server_name: Option<String>,
+    /// The server's SPIFFE id, which then takes the place of its name (`--server-spiffe-id`).
+    pub server_id: Option<server_id::SpiffeId>,
     /// The oldest version that is spoken (`--tls-min`).
     pub minimum: Minimum,
     /// The versions of HTTP that are offered (`--http`).
@@ -156,18 +159,11 @@ fn configure(
     answer: Arc<identity::Answer>,
 ) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(provider());
-    let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .build()
-        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let verifier = verifier(settings, Arc::new(roots), &provider)?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions(settings.minimum))?;
-    let builder = if settings.pins.is_empty() {
-        builder.with_webpki_verifier(usual)
-    } else {
-        // The builder calls every verifier but its own dangerous; this one only adds a check.
-        let pinned = pins::Pinned::new(usual, settings.pins.clone());
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
-    };
+    // The builder calls every verifier but its own dangerous.
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = builder.with_client_cert_resolver(answer);
     let offered: &[&[u8]] = match settings.http {
         Http::Auto => &[b"h2", b"http/1.1"],
@@ -176,6 +172,29 @@ fn configure(
     };
     config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
     Ok(config)
+}
+
+/// The usual checks; an id in place of the name, and pins on top, where they are asked for.
+fn verifier(
+    settings: &Settings,
+    roots: Arc<rustls::RootCertStore>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+    let usual =
+        WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let named: Arc<dyn ServerCertVerifier> = match &settings.server_id {
+        Some(id) => {
+            let algorithms = provider.signature_verification_algorithms;
+            Arc::new(server_id::ById::new(id.clone(), roots, algorithms, usual))
+        }
+        None => usual,
+    };
+    Ok(match settings.pins.as_slice() {
+        [] => named,
+        pins => Arc::new(pins::Pinned::new(named, pins.to_vec())),
+    })
 }
 
 /// The one crypto provider. Its groups are named here so that no feature of a dependency decides

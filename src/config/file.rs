@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The keys of a profile.
-pub(super) const KEYS: [&str; 24] = [
+pub(super) const KEYS: [&str; 25] = [
     "url",
     "cert",
     "key",
@@ -31,6 +31,7 @@ pub(super) const KEYS: [&str; 24] = [
     "system_roots",
     "pinnedpubkey",
     "server_name",
+    "server_spiffe_id",
     "tls_min",
     "headers",
     "bearer",
@@ -131,6 +132,7 @@ fn set(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
         "system_roots" => layer.system_roots = Some(item.boolean()?),
         "pinnedpubkey" => layer.pinnedpubkey = Some(item.string()?),
         "server_name" => layer.server_name = Some(item.string()?),
+        "server_spiffe_id" => layer.server_spiffe_id = Some(item.string()?),
         "tls_min" => layer.tls_min = Some(item.scalar()?),
         "headers" => headers(layer, item)?,
         "bearer" => layer.sent.push(item.stated(Sent::Bearer(item.reference()?))),

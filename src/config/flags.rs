@@ -27,6 +27,7 @@ pub(super) fn layer(said: &Bridge) -> Result<Layer, Failure> {
         system_roots: said.system_roots.then_some(true),
         pinnedpubkey: text("--pinnedpubkey", &said.pinnedpubkey),
         server_name: text("--server-name", &said.server_name),
+        server_spiffe_id: text("--server-spiffe-id", &said.server_spiffe_id),
         tls_min: text("--tls-min", &said.tls_min),
         http: text("--http", &said.http),
         sent: sent(said)?,

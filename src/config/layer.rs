@@ -97,6 +97,7 @@ pub(super) struct Layer {
     pub(super) system_roots: Option<bool>,
     pub(super) pinnedpubkey: Option<Stated<String>>,
     pub(super) server_name: Option<Stated<String>>,
+    pub(super) server_spiffe_id: Option<Stated<String>>,
     pub(super) tls_min: Option<Stated<String>>,
     pub(super) http: Option<Stated<String>>,
     pub(super) sent: Vec<Stated<Sent>>,

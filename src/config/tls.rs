@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::{
     failure::Failure,
-    tls::{Http, Minimum, Settings, identity, pins::Pin, roots},
+    tls::{Http, Minimum, Settings, identity, pins::Pin, roots, server_id::SpiffeId},
 };
 
 use super::{layer::Layers, scope::Scope};
@@ -20,6 +20,7 @@ pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failu
         roots: roots(said, scope)?,
         pins: pins(said)?,
         server_name: server_name.map(|name| scope.text(name)).transpose()?,
+        server_id: server_id(said, scope)?,
         minimum: minimum(said)?,
         http: http(said)?,
     })
@@ -73,6 +74,11 @@ fn pins(said: &Layers) -> Result<Vec<Pin>, Failure> {
     let Some(pins) = said.first(|layer| &layer.pinnedpubkey) else { return Ok(Vec::new()) };
     let read = |pin: &str| pin.trim().parse().map_err(|failure| pins.place.blame(&failure));
     pins.value.split(';').map(read).collect()
+}
+
+fn server_id(said: &Layers, scope: &Scope<'_>) -> Result<Option<SpiffeId>, Failure> {
+    let Some(id) = said.first(|layer| &layer.server_spiffe_id) else { return Ok(None) };
+    scope.text(id)?.parse().map(Some).map_err(|failure| id.place.blame(&failure))
 }
 
 fn minimum(said: &Layers) -> Result<Minimum, Failure> {

@@ -113,6 +113,7 @@ pub(super) fn settings(roots: roots::Settings) -> Settings {
         roots,
         pins: Vec::new(),
         server_name: None,
+        server_id: None,
         minimum: Minimum::Tls12,
         http: Http::Auto,
     }

@@ -108,6 +108,7 @@ impl Ca {
             roots,
             pins: Vec::new(),
             server_name: None,
+            server_id: None,
             minimum: Minimum::Tls12,
             http,
         };
