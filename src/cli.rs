@@ -85,6 +85,10 @@ pub struct Bridge {
     /// Passphrase of an encrypted key
     #[arg(long, value_name = "REF", help_heading = "Client certificate")]
     pub key_passphrase: Option<String>,
+    /// SPIFFE agent that gives identity and roots: unix:PATH, or agent for
+    /// $SPIFFE_ENDPOINT_SOCKET
+    #[arg(long, value_name = "SOCKET", help_heading = "Client certificate")]
+    pub spiffe: Option<String>,
 
     /// Trust exactly these roots, PEM; repeatable
     #[arg(long, value_name = "FILE", help_heading = "Trust")]

@@ -94,6 +94,7 @@ impl Flags {
             pins: Vec::new(),
             server_name: None,
             server_id: None,
+            spiffe: None,
             minimum: tls::Minimum::default(),
             http: tls::Http::default(),
         }

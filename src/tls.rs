@@ -18,6 +18,7 @@ mod pki;
 pub mod reload;
 pub mod roots;
 pub mod server_id;
+pub mod spiffe;
 
 use std::{fmt, sync::Arc};
 
@@ -35,6 +36,8 @@ use crate::failure::{Failure, Stage};
 /// What the whole of TLS is made from.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The agent that gives identity and roots in the place of files (`--spiffe`).
+    pub spiffe: Option<spiffe::Settings>,
     /// The client certificate, if there is to be one.
     pub identity: Option<identity::Settings>,
     /// Whom a server's certificate must come from.
@@ -86,6 +89,8 @@ pub struct Tls {
     answer: Arc<identity::Answer>,
     fingerprint: files::Fingerprint,
     seen: Vec<files::Seen>,
+    /// Who gives what is not in a file; the reloading takes it over.
+    agent: Option<spiffe::Agent>,
 }
 
 impl Tls {
@@ -107,12 +112,26 @@ impl fmt::Debug for Tls {
 }
 
 /// Loads a generation: reads every file, and checks that they hold and fit together. It waits
-/// for nothing but a passphrase that a command gives.
+/// for nothing but a passphrase that a command gives, and the first word of a SPIFFE agent.
 ///
 /// # Errors
 /// At the configuration stage, with the file, the flag and the next step.
 pub async fn load(settings: &Settings) -> Result<Tls, Failure> {
-    make(settings, files::Files::default()).await
+    let agent = match &settings.spiffe {
+        Some(spiffe) => Some(spiffe::Agent::connect(spiffe).await?),
+        None => None,
+    };
+    let tls = again(settings, agent.as_ref()).await?;
+    Ok(Tls { agent, ..tls })
+}
+
+/// Loads the next generation, with what the agent of the first gives now.
+async fn again(settings: &Settings, agent: Option<&spiffe::Agent>) -> Result<Tls, Failure> {
+    let files = match agent {
+        Some(agent) => files::Files::beside(agent.contents(settings.server_id.as_ref())?),
+        None => files::Files::default(),
+    };
+    make(settings, files).await
 }
 
 /// Loads a generation from memory: the files that the settings name are those of `contents`, and
@@ -150,6 +169,7 @@ async fn make(settings: &Settings, mut files: files::Files) -> Result<Tls, Failu
         answer,
         fingerprint,
         seen,
+        agent: None,
     })
 }
 

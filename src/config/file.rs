@@ -22,11 +22,12 @@ use super::{
 };
 
 /// The keys of a profile.
-pub(super) const KEYS: [&str; 25] = [
+pub(super) const KEYS: [&str; 26] = [
     "url",
     "cert",
     "key",
     "key_passphrase",
+    "spiffe",
     "cacert",
     "system_roots",
     "pinnedpubkey",
@@ -128,6 +129,7 @@ fn set(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
         "cert" => layer.cert = Some(item.string()?),
         "key" => layer.key = Some(item.string()?),
         "key_passphrase" => layer.key_passphrase = Some(item.stated(item.reference()?)),
+        "spiffe" => layer.spiffe = Some(item.string()?),
         "cacert" => layer.cacert = item.strings()?,
         "system_roots" => layer.system_roots = Some(item.boolean()?),
         "pinnedpubkey" => layer.pinnedpubkey = Some(item.string()?),

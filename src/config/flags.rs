@@ -23,6 +23,7 @@ pub(super) fn layer(said: &Bridge) -> Result<Layer, Failure> {
         cert: text("--cert", &said.cert),
         key: text("--key", &said.key),
         key_passphrase: stated(passphrase, &said.key_passphrase, forms::reference)?,
+        spiffe: text("--spiffe", &said.spiffe),
         cacert: said.cacert.iter().map(|file| stated_text("--cacert", file)).collect(),
         system_roots: said.system_roots.then_some(true),
         pinnedpubkey: text("--pinnedpubkey", &said.pinnedpubkey),

@@ -93,6 +93,7 @@ pub(super) struct Layer {
     pub(super) cert: Option<Stated<String>>,
     pub(super) key: Option<Stated<String>>,
     pub(super) key_passphrase: Option<Stated<Reference>>,
+    pub(super) spiffe: Option<Stated<String>>,
     pub(super) cacert: Vec<Stated<String>>,
     pub(super) system_roots: Option<bool>,
     pub(super) pinnedpubkey: Option<Stated<String>>,

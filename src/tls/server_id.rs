@@ -28,6 +28,15 @@ const LONGEST: usize = 2048;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpiffeId(String);
 
+impl SpiffeId {
+    /// The part that has its own roots: `prod.example` of `spiffe://prod.example/gateway`.
+    #[must_use]
+    pub fn trust_domain(&self) -> &str {
+        let rest = self.0.strip_prefix("spiffe://").unwrap_or_default();
+        rest.split_once('/').map_or(rest, |(domain, _)| domain)
+    }
+}
+
 impl FromStr for SpiffeId {
     type Err = Failure;
 

@@ -109,6 +109,7 @@ impl Ca {
             pins: Vec::new(),
             server_name: None,
             server_id: None,
+            spiffe: None,
             minimum: Minimum::Tls12,
             http,
         };
