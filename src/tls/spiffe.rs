@@ -6,7 +6,8 @@
 
 #[cfg_attr(not(feature = "spiffe"), path = "spiffe/absent.rs")]
 mod agent;
-#[cfg(all(test, feature = "spiffe", unix))]
+#[cfg(test)]
+#[cfg(all(feature = "spiffe", unix))]
 mod tests;
 
 use std::path::PathBuf;
