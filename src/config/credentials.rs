@@ -13,7 +13,8 @@ use crate::{
 };
 
 use super::{
-    layer::{Layers, Place, Stated},
+    layer::Layers,
+    place::{Place, Stated},
     scope::Scope,
     sent::Sent,
 };

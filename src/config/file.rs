@@ -170,7 +170,8 @@ fn headers(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
 
 fn api_keys(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
     if let Some(text) = item.text() {
-        layer.sent.push(item.stated(forms::api_key(&item.place, text)?));
+        let (name, key) = forms::api_key(&item.place, text)?;
+        layer.sent.push(item.stated(Sent::ApiKey { name, key }));
     } else if item.is_reference() {
         let (name, key) = (ApiKey::DEFAULT_NAME.to_owned(), item.reference()?);
         layer.sent.push(item.stated(Sent::ApiKey { name, key }));
@@ -237,7 +238,7 @@ mod tests {
             "#,
         )
         .unwrap();
-        let text = |stated: &Option<super::super::layer::Stated<String>>| {
+        let text = |stated: &Option<super::super::place::Stated<String>>| {
             stated.as_ref().unwrap().value.clone()
         };
         assert_eq!(text(&layer.url), "https://${TENANT}.example.com/mcp");

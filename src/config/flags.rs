@@ -4,8 +4,9 @@ use crate::{cli::Bridge, failure::Failure};
 
 use super::{
     forms,
-    layer::{Layer, Place, Stated},
+    layer::Layer,
     pairs,
+    place::{Place, Stated},
     sent::{self, Sent},
     value::{Item, Source},
 };
@@ -43,12 +44,18 @@ pub(super) fn layer(said: &Bridge) -> Result<Layer, Failure> {
 fn sent(said: &Bridge) -> Result<Vec<Stated<Sent>>, Failure> {
     let bearer = |place: &Place, text: &str| forms::reference(place, text).map(Sent::Bearer);
     let basic = |place: &Place, text: &str| forms::login(place, text).map(Sent::Basic);
+    let fixed = |place: &Place, text: &str| {
+        forms::header(place, text).map(|(name, value)| Sent::Header { name, value })
+    };
+    let api_key = |place: &Place, text: &str| {
+        forms::api_key(place, text).map(|(name, key)| Sent::ApiKey { name, key })
+    };
     let mut sent = Vec::new();
     for header in &said.header {
-        sent.push(owning("--header", header, forms::header)?);
+        sent.push(owning("--header", header, fixed)?);
     }
     for key in &said.api_key {
-        sent.push(owning("--api-key", key, forms::api_key)?);
+        sent.push(owning("--api-key", key, api_key)?);
     }
     sent.extend(stated(Place::flag("--bearer"), &said.bearer, bearer)?);
     sent.extend(stated(Place::flag("--basic"), &said.basic, basic)?);

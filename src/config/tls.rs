@@ -10,10 +10,7 @@ use crate::{
     tls::{Http, Minimum, Settings, identity, pins::Pin, roots, server_id::SpiffeId, spiffe},
 };
 
-use super::{
-    layer::{Layers, Stated},
-    scope::Scope,
-};
+use super::{layer::Layers, place::Stated, scope::Scope};
 
 /// The TLS settings of both layers; no file is opened here but that of a passphrase.
 pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failure> {
