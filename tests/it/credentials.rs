@@ -3,6 +3,7 @@
 
 mod carried;
 mod elsewhere;
+mod helper;
 mod refused;
 mod withheld;
 

@@ -215,7 +215,9 @@ mod tests {
 
     use super::*;
 
-    fn printed(output: &str) -> Result<(Vec<(String, String)>, Option<Duration>), Unfit> {
+    type Headers = Vec<(String, String)>;
+
+    fn printed(output: &str) -> Result<(Headers, Option<Duration>), Unfit> {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_435_200);
         let (printed, lifetime) = read(output.as_bytes(), now)?;
         let text = |value: &HeaderValue| {
