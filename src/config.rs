@@ -11,6 +11,7 @@ mod forms;
 mod layer;
 mod nearest;
 mod pairs;
+mod place;
 mod scope;
 mod sent;
 mod tls;
@@ -30,7 +31,8 @@ use crate::{
     upstream::url::UpstreamUrl,
 };
 
-use layer::{Layer, Layers, Place, Stated};
+use layer::{Layer, Layers};
+use place::{Place, Stated};
 use scope::Scope;
 
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;

@@ -15,7 +15,8 @@ use crate::{
 };
 
 use super::{
-    layer::{Layers, Place, Stated},
+    layer::Layers,
+    place::{Place, Stated},
     scope::Scope,
     sent::Sent,
 };

@@ -22,15 +22,17 @@ use super::{
 };
 
 /// The keys of a profile.
-pub(super) const KEYS: [&str; 24] = [
+pub(super) const KEYS: [&str; 26] = [
     "url",
     "cert",
     "key",
     "key_passphrase",
+    "spiffe",
     "cacert",
     "system_roots",
     "pinnedpubkey",
     "server_name",
+    "server_spiffe_id",
     "tls_min",
     "headers",
     "bearer",
@@ -128,10 +130,12 @@ fn set(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
         "cert" => layer.cert = Some(item.string()?),
         "key" => layer.key = Some(item.string()?),
         "key_passphrase" => layer.key_passphrase = Some(item.stated(item.reference()?)),
+        "spiffe" => layer.spiffe = Some(item.string()?),
         "cacert" => layer.cacert = item.strings()?,
         "system_roots" => layer.system_roots = Some(item.boolean()?),
         "pinnedpubkey" => layer.pinnedpubkey = Some(item.string()?),
         "server_name" => layer.server_name = Some(item.string()?),
+        "server_spiffe_id" => layer.server_spiffe_id = Some(item.string()?),
         "tls_min" => layer.tls_min = Some(item.scalar()?),
         "headers" => headers(layer, item)?,
         "bearer" => layer.sent.push(item.stated(Sent::Bearer(item.reference()?))),
@@ -167,7 +171,8 @@ fn headers(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
 
 fn api_keys(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
     if let Some(text) = item.text() {
-        layer.sent.push(item.stated(forms::api_key(&item.place, text)?));
+        let (name, key) = forms::api_key(&item.place, text)?;
+        layer.sent.push(item.stated(Sent::ApiKey { name, key }));
     } else if item.is_reference() {
         let (name, key) = (ApiKey::DEFAULT_NAME.to_owned(), item.reference()?);
         layer.sent.push(item.stated(Sent::ApiKey { name, key }));
@@ -234,7 +239,7 @@ mod tests {
             "#,
         )
         .unwrap();
-        let text = |stated: &Option<super::super::layer::Stated<String>>| {
+        let text = |stated: &Option<super::super::place::Stated<String>>| {
             stated.as_ref().unwrap().value.clone()
         };
         assert_eq!(text(&layer.url), "https://${TENANT}.example.com/mcp");

@@ -9,7 +9,7 @@ mod jwt;
 
 use crate::secret::Reference;
 
-use super::layer::Login;
+use super::place::Login;
 
 pub(super) use self::{
     aws_sigv4::Said as AwsSigv4, helper::Said as Helper, hmac::Said as Hmac,

@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-use super::{Settings, Tls, files::Seen};
+use super::{Settings, Tls, files::Seen, spiffe::Agent};
 use crate::failure::Failure;
 
 /// How often the files are looked at.
@@ -30,14 +30,23 @@ const THOROUGH: u32 = 5;
 /// once.
 pub fn start(
     settings: Settings,
-    first: Tls,
+    mut first: Tls,
     hangup: mpsc::Receiver<()>,
 ) -> (watch::Receiver<Arc<Tls>>, Option<impl Future<Output = ()> + Send + 'static>) {
-    let seen = first.seen.clone();
+    let (seen, agent) = (first.seen.clone(), first.agent.take());
+    let changes = !seen.is_empty() || agent.is_some();
     let (generations, current) = watch::channel(Arc::new(first));
     let watch = Watch { settings, seen, generations, failed: None };
-    let future = (!watch.seen.is_empty()).then(|| watch.run(hangup));
+    let future = changes.then(|| watch.run(agent, hangup));
     (current, future)
+}
+
+/// Waits for the agent, if there is one.
+async fn pushed_by(agent: Option<&mut Agent>) {
+    match agent {
+        Some(agent) => agent.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
 struct Watch {
@@ -49,32 +58,34 @@ struct Watch {
 }
 
 impl Watch {
-    async fn run(mut self, mut hangup: mpsc::Receiver<()>) {
+    async fn run(mut self, mut agent: Option<Agent>, mut hangup: mpsc::Receiver<()>) {
         let mut looks = interval_at(Instant::now() + LOOK, LOOK);
         // After a sleep of the machine one look is enough.
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut signals = true;
         for count in 1_u32.. {
-            let asked = tokio::select! {
+            let (mut asked, mut pushed) = (false, false);
+            tokio::select! {
                 () = self.generations.closed() => return,
                 signal = hangup.recv(), if signals => {
                     signals = signal.is_some();
-                    signals
+                    asked = signals;
                 }
-                _ = looks.tick() => false,
-            };
+                () = pushed_by(agent.as_mut()) => pushed = true,
+                _ = looks.tick() => {}
+            }
             let thorough = count.is_multiple_of(THOROUGH);
             // All of them, each time: what was seen must be as old for one as for the others.
             let changed =
                 self.seen.iter_mut().fold(false, |any, seen| seen.changed(thorough) | any);
-            if asked || changed || (thorough && self.failed.is_some()) {
-                self.load(asked).await;
+            if asked || pushed || changed || (thorough && self.failed.is_some()) {
+                self.load(agent.as_ref(), asked).await;
             }
         }
     }
 
-    async fn load(&mut self, asked: bool) {
-        match super::load(&self.settings).await {
+    async fn load(&mut self, agent: Option<&Agent>, asked: bool) {
+        match super::again(&self.settings, agent).await {
             Ok(tls) => self.publish(tls, asked),
             Err(failure) => self.keep(&failure, asked),
         }

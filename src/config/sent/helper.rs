@@ -9,7 +9,7 @@ use crate::{
 
 use super::super::{
     forms,
-    layer::{Place, Stated},
+    place::{Place, Stated},
     scope::Scope,
     value::Item,
 };
