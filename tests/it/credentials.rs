@@ -3,7 +3,7 @@
 
 mod carried;
 mod elsewhere;
-mod helper;
+mod headers_helper;
 mod refused;
 mod withheld;
 
