@@ -116,13 +116,13 @@ fn a_run_that_hangs_stalls_nobody_who_holds_a_good_value() {
     assert_eq!(client.finish(), [] as [Value; 0]);
 }
 
-/// At 70 % of its six seconds, a run starts in the background; calls go on with the first value
+/// At 70 % of its ten seconds, a run starts in the background; calls go on with the first value
 /// while it takes its time, and have the second as soon as it is there.
 #[test]
 fn calls_go_on_while_it_is_run_again_before_the_end() {
     let (pki, folder) = (Pki::new(), tempfile::tempdir().unwrap());
     let upstream = Upstream::mutual(&pki);
-    let helper = two_values(folder.path(), Some(6));
+    let helper = two_values(folder.path(), Some(10));
     let mut client = Client::start(&bridge(&pki, &upstream, &helper));
     client.handshake();
     let mut calls = 0;
