@@ -29,8 +29,8 @@ const VARIABLES: [(&str, &str); 7] = [
 ];
 
 /// The other programs that the documents tell people to run.
-const OTHERS: [&str; 9] =
-    ["cargo", "just", "git", "claude", "certs/make", "tests/sdk/run", ".ci/run", "kill", "openssl"];
+const OTHERS: [&str; 10] =
+    ["cargo", "just", "git", "claude", "certs/make", "tests/sdk/run", "tests/verify/run", ".ci/run", "kill", "openssl"];
 
 /// The documents, for people who use countersign and for those who change it.
 fn documents() -> Vec<(PathBuf, String)> {
@@ -223,7 +223,7 @@ fn what_troubleshooting_quotes_is_what_is_said() {
 fn a_recipe_is_what_ci_runs() {
     let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
     let recipes = fs::read_to_string(root().join("justfile")).unwrap();
-    for name in ["fmt", "lint", "doc", "deny", "sdk"] {
+    for name in ["fmt", "lint", "doc", "deny", "verify", "sdk"] {
         let (_, body) = recipes.split_once(&format!("\n{name}:\n")).unwrap();
         let command = body.lines().next().unwrap().trim();
         assert!(ci.contains(command), "{name} of the justfile is not in .ci/run: {command}");
