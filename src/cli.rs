@@ -85,6 +85,12 @@ pub struct Bridge {
     /// Passphrase of an encrypted key
     #[arg(long, value_name = "REF", help_heading = "Client certificate")]
     pub key_passphrase: Option<String>,
+    /// Client certificate, chain and key in one PKCS#12 file (.p12, .pfx)
+    #[arg(long, value_name = "FILE", help_heading = "Client certificate")]
+    pub pkcs12: Option<String>,
+    /// Passphrase of the PKCS#12 file
+    #[arg(long, value_name = "REF", help_heading = "Client certificate")]
+    pub pkcs12_passphrase: Option<String>,
 
     /// Trust exactly these roots, PEM; repeatable
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
@@ -172,7 +178,7 @@ pub struct Diagnostics {
 }
 
 /// Flags that people know from elsewhere, and what they are here.
-const HABITS: [(&[&str], &str); 7] = [
+const HABITS: [(&[&str], &str); 8] = [
     (
         &["--insecure", "-k", "--allow-http", "--no-verify"],
         "there is no way around verification: --cacert FILE trusts the server's own authority, \
@@ -183,6 +189,7 @@ const HABITS: [(&[&str], &str); 7] = [
     (&["-u", "--user", "--password"], "--basic USER:env:NAME sends a user and a password"),
     (&["-E", "--client-cert"], "--cert FILE is the client certificate"),
     (&["--pass", "--passphrase"], "--key-passphrase env:NAME opens an encrypted key"),
+    (&["--p12", "--pfx"], "--pkcs12 FILE is certificate and key in one file"),
     (&["-x"], "--proxy URL is the proxy"),
 ];
 

@@ -82,10 +82,12 @@ impl Flags {
     const RIGHT: Self = Self { cert: Some(papers::CLIENT), cacert: papers::CA };
 
     fn tls(&self) -> tls::Settings {
-        let identity = self.cert.map(|cert| tls::identity::Settings {
-            cert: cert.into(),
-            key: Some(papers::key_of(cert)),
-            passphrase: None,
+        let identity = self.cert.map(|cert| {
+            tls::identity::Settings::Pair(tls::identity::Pair {
+                cert: cert.into(),
+                key: Some(papers::key_of(cert)),
+                passphrase: None,
+            })
         });
         let roots = tls::roots::Settings { cacert: vec![self.cacert.into()], ..Default::default() };
         tls::Settings {

@@ -22,11 +22,13 @@ use super::{
 };
 
 /// The keys of a profile.
-pub(super) const KEYS: [&str; 24] = [
+pub(super) const KEYS: [&str; 26] = [
     "url",
     "cert",
     "key",
     "key_passphrase",
+    "pkcs12",
+    "pkcs12_passphrase",
     "cacert",
     "system_roots",
     "pinnedpubkey",
@@ -127,6 +129,8 @@ fn set(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
         "cert" => layer.cert = Some(item.string()?),
         "key" => layer.key = Some(item.string()?),
         "key_passphrase" => layer.key_passphrase = Some(item.stated(item.reference()?)),
+        "pkcs12" => layer.pkcs12 = Some(item.string()?),
+        "pkcs12_passphrase" => layer.pkcs12_passphrase = Some(item.stated(item.reference()?)),
         "cacert" => layer.cacert = item.strings()?,
         "system_roots" => layer.system_roots = Some(item.boolean()?),
         "pinnedpubkey" => layer.pinnedpubkey = Some(item.string()?),

@@ -93,6 +93,8 @@ pub(super) struct Layer {
     pub(super) cert: Option<Stated<String>>,
     pub(super) key: Option<Stated<String>>,
     pub(super) key_passphrase: Option<Stated<Reference>>,
+    pub(super) pkcs12: Option<Stated<String>>,
+    pub(super) pkcs12_passphrase: Option<Stated<Reference>>,
     pub(super) cacert: Vec<Stated<String>>,
     pub(super) system_roots: Option<bool>,
     pub(super) pinnedpubkey: Option<Stated<String>>,

@@ -8,7 +8,10 @@ use super::*;
 use crate::{
     credentials::authorization,
     secret::Reference,
-    tls::{Http, Minimum},
+    tls::{
+        Http, Minimum,
+        identity::{Pair, Settings},
+    },
 };
 
 /// A folder with secrets and perhaps a file of profiles, and an environment.
@@ -64,6 +67,13 @@ impl Given {
     }
 }
 
+fn pair(config: &Config) -> Pair {
+    match config.tls.identity.clone().unwrap() {
+        Settings::Pair(pair) => pair,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn headers(config: &Config) -> Vec<String> {
     let text = |header: &crate::credentials::headers::Header| {
         format!("{}: {}", header.name(), header.value().to_str().unwrap())
@@ -75,7 +85,7 @@ fn headers(config: &Config) -> Vec<String> {
 fn the_documented_wrapper_works_as_it_stands() {
     let given = Given::nothing().variable("API_URL", "https://secure.example.com");
     let config = given.config(&["--cert", "/etc/c.pem", "--key", "/etc/c.key"]);
-    let identity = config.tls.identity.unwrap();
+    let identity = pair(&config);
     assert_eq!(identity.cert, Path::new("/etc/c.pem"));
     assert_eq!(identity.key.as_deref(), Some(Path::new("/etc/c.key")));
     assert!(config.bridge.uri.to_string().starts_with("https://secure.example.com"));
@@ -83,7 +93,7 @@ fn the_documented_wrapper_works_as_it_stands() {
     let unfilled = ["--cert", "${CLIENT_CERT}", "--key", "${CLIENT_KEY}"];
     given.refuses(&unfilled, "--cert: the variable CLIENT_CERT is not set", "\"env\"");
     let given = given.variable("CLIENT_CERT", "c.pem").variable("CLIENT_KEY", "c.key");
-    let identity = given.config(&unfilled).tls.identity.unwrap();
+    let identity = pair(&given.config(&unfilled));
     assert_eq!(identity.cert, Path::new("c.pem"));
 }
 
@@ -186,13 +196,13 @@ fn an_identity_is_of_one_source() {
     let given =
         Given::url().profile("cert = 'c.pem'\nkey = 'c.key'\nkey_passphrase = 'file:token'");
     let folder = given.folder.path();
-    let identity = given.config(&[]).tls.identity.unwrap();
+    let identity = pair(&given.config(&[]));
     assert_eq!(identity.cert, folder.join("c.pem"));
     assert_eq!(identity.key, Some(folder.join("c.key")));
     let passphrase = identity.passphrase.unwrap();
     assert_eq!(*passphrase.reference(), Reference::File(folder.join("token")));
 
-    let identity = given.config(&["--cert", "flag.pem"]).tls.identity.unwrap();
+    let identity = pair(&given.config(&["--cert", "flag.pem"]));
     assert_eq!(identity.cert, Path::new("flag.pem"));
     assert!(identity.key.is_none() && identity.passphrase.is_none());
 
@@ -205,6 +215,36 @@ fn an_identity_is_of_one_source() {
         "--cert",
     );
     Given::url().profile("key = 'c.key'").refuses(&[], "c.toml:2: key: expected a certificate", "");
+}
+
+#[test]
+fn an_identity_is_of_one_kind() {
+    let given = Given::url().profile("cert = 'c.pem'\nkey_passphrase = 'file:token'");
+    let Some(Settings::Pkcs12(pkcs12)) = given.config(&["--pkcs12", "c.p12"]).tls.identity else {
+        panic!("the profile's certificate came first");
+    };
+    assert_eq!(pkcs12.file, Path::new("c.p12"));
+    assert!(pkcs12.passphrase.is_none());
+
+    let bare = Given::url();
+    for (flags, named) in [
+        (["--pkcs12", "c.p12", "--cert", "c.pem"], "--cert: expected one client identity"),
+        (["--pkcs12", "c.p12", "--key", "c.key"], "--key: expected one client identity"),
+        (["--pkcs12", "c.p12", "--key-passphrase", "file:x"], "--key-passphrase: this is for a"),
+        (["--cert", "c.pem", "--pkcs12-passphrase", "file:x"], "--pkcs12-passphrase: this is for"),
+    ] {
+        bare.refuses(&flags, named, "");
+    }
+    bare.refuses(&["--pkcs12", "a", "--cert", "b"], "found --pkcs12 as well", "name it alone");
+    bare.refuses(&["--pkcs12-passphrase", "file:x"], "expected a certificate", "--pkcs12 FILE");
+
+    let two = Given::url().profile("pkcs12 = 'c.p12'\nkey = 'c.key'");
+    two.refuses(&[], "c.toml:3: key: expected one client identity, found", "");
+    let of_profile = Given::url().profile("pkcs12 = 'c.p12'\npkcs12_passphrase = 'file:token'");
+    let Some(Settings::Pkcs12(pkcs12)) = of_profile.config(&[]).tls.identity else { panic!() };
+    assert_eq!(pkcs12.file, of_profile.folder.path().join("c.p12"));
+    assert!(pkcs12.passphrase.is_some());
+    assert_eq!(pair(&of_profile.config(&["--cert", "c.pem"])).cert, Path::new("c.pem"));
 }
 
 #[test]

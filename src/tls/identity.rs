@@ -1,11 +1,11 @@
 //! Who we are to the upstream: the client certificate with its chain, and the key to it.
 //!
-//! Files go in, a checked pair comes out: the key fits the first certificate. Whether the
-//! certificate is in date is told and not decided; the upstream decides.
+//! Two PEM files or one of PKCS#12 go in, a checked pair comes out: the key fits the first
+//! certificate. Whether the certificate is in date is told and not decided; the upstream decides.
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,13 +18,13 @@ use rustls::{
     pki_types::CertificateDer,
     sign::{CertifiedKey, SigningKey},
 };
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::X509Certificate;
 
 use super::{
+    chain,
     date::Date,
     files::{Content, Files, Place},
-    key,
-    pem::{self, Looks},
+    key, pkcs12,
 };
 use crate::{
     failure::{Failure, Stage},
@@ -33,7 +33,16 @@ use crate::{
 
 /// Where the identity is.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub enum Settings {
+    /// A certificate and its key, in files of their own or in one.
+    Pair(Pair),
+    /// Both in one PKCS#12 file.
+    Pkcs12(pkcs12::Settings),
+}
+
+/// Where a certificate and its key are.
+#[derive(Clone, Debug)]
+pub struct Pair {
     /// The certificate and its chain, PEM (`--cert`).
     pub cert: PathBuf,
     /// The private key, PEM (`--key`); `None`: in the same file.
@@ -52,8 +61,10 @@ pub struct Summary {
     pub not_before: Date,
     /// The last moment in which it is valid.
     pub not_after: Date,
-    /// The file it came from.
-    pub cert: PathBuf,
+    /// Where it came from: `client.pem (--cert)`.
+    pub place: String,
+    /// The flag of that place.
+    pub flag: &'static str,
 }
 
 impl Summary {
@@ -69,7 +80,7 @@ impl Summary {
         Date::now() < self.not_before
     }
 
-    fn read(certificate: &X509Certificate<'_>, path: &Path) -> Self {
+    fn read(certificate: &X509Certificate<'_>, place: &Place<'_>) -> Self {
         let subject = certificate.subject();
         let subject = if subject.iter().next().is_some() {
             subject.to_string()
@@ -83,7 +94,8 @@ impl Summary {
             subject: subject.replace(char::is_control, " "),
             not_before: Date(certificate.validity().not_before.timestamp()),
             not_after: Date(certificate.validity().not_after.timestamp()),
-            cert: path.to_owned(),
+            place: place.to_string(),
+            flag: place.flag,
         }
     }
 }
@@ -112,9 +124,10 @@ pub(super) struct Identity {
 impl Identity {
     /// Says what is no error and yet should not stay.
     pub(super) fn warn(&self) {
-        let (summary, cert) = (&self.summary, self.summary.cert.display());
+        let summary = &self.summary;
         if summary.expired() || summary.not_yet_valid() {
-            tracing::warn!("the client certificate {cert} (--cert) is out of date: {summary}");
+            let place = &summary.place;
+            tracing::warn!("the client certificate {place} is out of date: {summary}");
         }
         if let Some((path, mode)) = &self.exposed {
             let path = path.display();
@@ -131,6 +144,13 @@ impl Identity {
 /// # Errors
 /// At the configuration stage, with the path and the flag.
 pub(super) async fn load(settings: &Settings, files: &mut Files) -> Result<Identity, Failure> {
+    match settings {
+        Settings::Pair(pair) => pair_of(pair, files).await,
+        Settings::Pkcs12(settings) => in_one(settings, files).await,
+    }
+}
+
+async fn pair_of(settings: &Pair, files: &mut Files) -> Result<Identity, Failure> {
     let cert_place = Place { path: &settings.cert, flag: "--cert" };
     let cert_file = files.read(cert_place, "the client certificate")?;
     let separate = match &settings.key {
@@ -145,60 +165,32 @@ pub(super) async fn load(settings: &Settings, files: &mut Files) -> Result<Ident
         None => (cert_place, &cert_file),
     };
 
-    let chain = chain(&cert_file.bytes, cert_place)?;
+    let chain = chain::read(&cert_file.bytes, &cert_place)?;
     let summary =
-        parse(&chain[0], cert_place, 1).map(|leaf| Summary::read(&leaf, cert_place.path))?;
+        chain::parse(&chain[0], &cert_place, 1).map(|leaf| Summary::read(&leaf, &cert_place))?;
     let key = key::load(&key_file.bytes, key_place, settings.passphrase.as_ref()).await?;
     let certified = CertifiedKey::new(chain, key);
     fits(&certified, &summary, cert_place, key_place)?;
+    Ok(Identity { certified: Arc::new(certified), summary, exposed: exposed(key_file, key_place) })
+}
 
-    // Others, not the group: a group that may read keys is a way to share one on purpose.
-    let exposed = key_file.mode.filter(|mode| mode & 0o007 != 0);
+async fn in_one(settings: &pkcs12::Settings, files: &mut Files) -> Result<Identity, Failure> {
+    let place = settings.place();
+    let file = files.read(place, "the client certificate and key")?;
+    let pkcs12::Opened { chain, key } = pkcs12::open(settings, &file.bytes).await?;
+    let summary = chain::parse(&chain[0], &place, 1).map(|leaf| Summary::read(&leaf, &place))?;
     Ok(Identity {
-        certified: Arc::new(certified),
+        certified: Arc::new(CertifiedKey::new(chain, key)),
         summary,
-        exposed: exposed.map(|mode| (key_place.path.to_owned(), mode)),
+        exposed: exposed(&file, place),
     })
 }
 
-/// Every certificate in the file, in its order; at least one.
-fn chain(file: &[u8], place: Place<'_>) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let broken = |error| refused(format!("cannot read the client certificate in {place}: {error}"));
-    let mut chain = Vec::new();
-    for section in pem::sections(file).map_err(broken)? {
-        if section.is_certificate() {
-            let certificate = CertificateDer::from(section.der().map_err(broken)?.to_vec());
-            parse(&certificate, place, chain.len() + 1)?;
-            chain.push(certificate);
-        }
-    }
-    if chain.is_empty() { Err(missing(file, place)) } else { Ok(chain) }
-}
-
-fn parse<'a>(
-    certificate: &'a CertificateDer<'_>,
-    place: Place<'_>,
-    number: usize,
-) -> Result<X509Certificate<'a>, Failure> {
-    match X509Certificate::from_der(certificate) {
-        Ok((_, parsed)) => Ok(parsed),
-        Err(_) => Err(refused(format!("certificate {number} in {place} is broken"))),
-    }
-}
-
-fn missing(file: &[u8], place: Place<'_>) -> Failure {
-    let looks = Looks::at(file);
-    let failure = refused(format!(
-        "expected a certificate in PEM in {place}, found none; this looks like {}",
-        looks.words()
-    ));
-    match looks.conversion(place.path) {
-        Some(command) => failure.hint(format!("to convert it: {command}")),
-        None if looks == Looks::PemKey => {
-            failure.hint("--cert takes the certificate and --key the key: are they swapped")
-        }
-        None => failure.hint("--cert takes a file with -----BEGIN CERTIFICATE-----"),
-    }
+/// The file and its mode, where others can read it: not the group, since a group that may read
+/// keys is a way to share one on purpose.
+fn exposed(file: &Content, place: Place<'_>) -> Option<(PathBuf, u32)> {
+    let mode = file.mode.filter(|mode| mode & 0o007 != 0)?;
+    Some((place.path.to_owned(), mode))
 }
 
 /// The key is the one to the first certificate.
@@ -272,6 +264,10 @@ mod tests {
     use super::*;
     use crate::tls::pki::{Ca, Folder};
 
+    fn alone(cert: PathBuf) -> Settings {
+        Settings::Pair(Pair { cert, key: None, passphrase: None })
+    }
+
     async fn read(settings: &Settings) -> Result<Identity, Failure> {
         load(settings, &mut Files::default()).await
     }
@@ -285,7 +281,7 @@ mod tests {
             [format!("{}{}{key}", leaf.pem, ca.pem), format!("{key}{}{}", leaf.pem, ca.pem)]
         {
             let cert = folder.write("both.pem", content);
-            let identity = read(&Settings { cert, key: None, passphrase: None }).await.unwrap();
+            let identity = read(&alone(cert)).await.unwrap();
             assert_eq!(identity.certified.cert, [leaf.der.clone(), ca.der.clone()]);
             assert_eq!(identity.summary.subject, "CN=client");
         }
@@ -339,7 +335,7 @@ mod tests {
         for (content, words, hint) in [
             (leaf.key.serialize_pem().into_bytes(), "looks like a private key", "swapped"),
             (leaf.der.to_vec(), "looks like a certificate in DER", "openssl x509 -inform DER"),
-            (b"0\x82\x01\x01\x02\x01\x03".to_vec(), "looks like PKCS#12", "openssl pkcs12"),
+            (b"0\x82\x01\x01\x02\x01\x03".to_vec(), "looks like PKCS#12", "--pkcs12 "),
         ] {
             folder.write("client.pem", content);
             let failure = read(&settings).await.err().unwrap();
@@ -347,9 +343,8 @@ mod tests {
             assert!(failure.what().contains("client.pem (--cert)"), "{failure}");
             assert!(failure.next_step().unwrap().contains(hint), "{failure}");
         }
-        folder.write("client.pem", &leaf.pem);
-        let alone = Settings { key: None, ..settings };
-        let failure = read(&alone).await.err().unwrap();
+        let settings = alone(folder.write("client.pem", &leaf.pem));
+        let failure = read(&settings).await.err().unwrap();
         assert!(failure.what().contains("no private key"), "{failure}");
         assert!(failure.next_step().unwrap().contains("--key"));
     }

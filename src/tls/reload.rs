@@ -92,9 +92,9 @@ impl Watch {
         }
         match &tls.identity {
             Some(identity) => tracing::info!(
-                "reloaded the TLS files: the client certificate is {} ({}), valid from {} until {}",
+                "reloaded the TLS files: the client certificate is {} in {}, valid from {} until {}",
                 identity.subject,
-                identity.cert.display(),
+                identity.place,
                 identity.not_before,
                 identity.not_after
             ),

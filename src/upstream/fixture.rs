@@ -95,11 +95,11 @@ impl Ca {
         };
         let identity = with_identity.then(|| {
             let (cert, key) = self.leaf();
-            identity::Settings {
+            identity::Settings::Pair(identity::Pair {
                 cert: write("client.pem", &format!("{}{}", cert.pem(), key.serialize_pem())),
                 key: None,
                 passphrase: None,
-            }
+            })
         });
         let roots =
             roots::Settings { cacert: vec![write("ca.pem", &self.pem)], ..Default::default() };

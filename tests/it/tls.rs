@@ -4,6 +4,7 @@
 mod connection;
 mod identity;
 mod keys;
+mod pkcs12;
 mod refusal;
 mod renewal;
 mod rotation;
