@@ -79,10 +79,10 @@ pub struct Bridge {
     /// Client certificate and its chain, PEM; may hold the key as well
     #[arg(long, value_name = "FILE", help_heading = "Client certificate")]
     pub cert: Option<String>,
-    /// Private key, PEM [default: in the file of --cert]
+    /// Private key, PEM or pkcs11:... [default: in the file of --cert]
     #[arg(long, value_name = "FILE", help_heading = "Client certificate")]
     pub key: Option<String>,
-    /// Passphrase of an encrypted key
+    /// Passphrase of an encrypted key, or PIN of its token
     #[arg(long, value_name = "REF", help_heading = "Client certificate")]
     pub key_passphrase: Option<String>,
     /// Client certificate, chain and key in one PKCS#12 file (.p12, .pfx)
@@ -91,6 +91,9 @@ pub struct Bridge {
     /// Passphrase of the PKCS#12 file
     #[arg(long, value_name = "REF", help_heading = "Client certificate")]
     pub pkcs12_passphrase: Option<String>,
+    /// Library of the token, PKCS#11 [default: $PKCS11_MODULE_PATH]
+    #[arg(long, value_name = "FILE", help_heading = "Client certificate")]
+    pub pkcs11_module: Option<String>,
 
     /// Trust exactly these roots, PEM; repeatable
     #[arg(long, value_name = "FILE", help_heading = "Trust")]

@@ -83,11 +83,9 @@ impl Flags {
 
     fn tls(&self) -> tls::Settings {
         let identity = self.cert.map(|cert| {
-            tls::identity::Settings::Pair(tls::identity::Pair {
-                cert: cert.into(),
-                key: Some(papers::key_of(cert)),
-                passphrase: None,
-            })
+            use tls::identity::{Pair, Settings, Source};
+            let (cert, key) = (Source::File(cert.into()), Source::File(papers::key_of(cert)));
+            Settings::Pair(Pair { cert, key, passphrase: None })
         });
         let roots = tls::roots::Settings { cacert: vec![self.cacert.into()], ..Default::default() };
         tls::Settings {

@@ -15,6 +15,7 @@ pub mod identity;
 mod key;
 mod pem;
 pub mod pins;
+pub mod pkcs11;
 pub mod pkcs12;
 #[cfg(test)]
 mod pki;

@@ -22,13 +22,14 @@ use super::{
 };
 
 /// The keys of a profile.
-pub(super) const KEYS: [&str; 26] = [
+pub(super) const KEYS: [&str; 27] = [
     "url",
     "cert",
     "key",
     "key_passphrase",
     "pkcs12",
     "pkcs12_passphrase",
+    "pkcs11_module",
     "cacert",
     "system_roots",
     "pinnedpubkey",
@@ -131,6 +132,7 @@ fn set(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
         "key_passphrase" => layer.key_passphrase = Some(item.stated(item.reference()?)),
         "pkcs12" => layer.pkcs12 = Some(item.string()?),
         "pkcs12_passphrase" => layer.pkcs12_passphrase = Some(item.stated(item.reference()?)),
+        "pkcs11_module" => layer.pkcs11_module = Some(item.string()?),
         "cacert" => layer.cacert = item.strings()?,
         "system_roots" => layer.system_roots = Some(item.boolean()?),
         "pinnedpubkey" => layer.pinnedpubkey = Some(item.string()?),

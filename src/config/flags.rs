@@ -26,6 +26,7 @@ pub(super) fn layer(said: &Bridge) -> Result<Layer, Failure> {
         key_passphrase: stated(of_key, &said.key_passphrase, forms::reference)?,
         pkcs12: text("--pkcs12", &said.pkcs12),
         pkcs12_passphrase: stated(of_pkcs12, &said.pkcs12_passphrase, forms::reference)?,
+        pkcs11_module: text("--pkcs11-module", &said.pkcs11_module),
         cacert: said.cacert.iter().map(|file| stated_text("--cacert", file)).collect(),
         system_roots: said.system_roots.then_some(true),
         pinnedpubkey: text("--pinnedpubkey", &said.pinnedpubkey),

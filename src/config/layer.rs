@@ -95,6 +95,7 @@ pub(super) struct Layer {
     pub(super) key_passphrase: Option<Stated<Reference>>,
     pub(super) pkcs12: Option<Stated<String>>,
     pub(super) pkcs12_passphrase: Option<Stated<Reference>>,
+    pub(super) pkcs11_module: Option<Stated<String>>,
     pub(super) cacert: Vec<Stated<String>>,
     pub(super) system_roots: Option<bool>,
     pub(super) pinnedpubkey: Option<Stated<String>>,

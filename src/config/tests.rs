@@ -2,16 +2,15 @@
 //! the settings or the complaint on the other.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod identity;
+
 use std::{collections::HashMap, ffi::OsString, fs, path::Path};
 
 use super::*;
 use crate::{
     credentials::authorization,
     secret::Reference,
-    tls::{
-        Http, Minimum,
-        identity::{Pair, Settings},
-    },
+    tls::{Http, Minimum},
 };
 
 /// A folder with secrets and perhaps a file of profiles, and an environment.
@@ -67,13 +66,6 @@ impl Given {
     }
 }
 
-fn pair(config: &Config) -> Pair {
-    match config.tls.identity.clone().unwrap() {
-        Settings::Pair(pair) => pair,
-        other => panic!("{other:?}"),
-    }
-}
-
 fn headers(config: &Config) -> Vec<String> {
     let text = |header: &crate::credentials::headers::Header| {
         format!("{}: {}", header.name(), header.value().to_str().unwrap())
@@ -85,16 +77,16 @@ fn headers(config: &Config) -> Vec<String> {
 fn the_documented_wrapper_works_as_it_stands() {
     let given = Given::nothing().variable("API_URL", "https://secure.example.com");
     let config = given.config(&["--cert", "/etc/c.pem", "--key", "/etc/c.key"]);
-    let identity = pair(&config);
-    assert_eq!(identity.cert, Path::new("/etc/c.pem"));
-    assert_eq!(identity.key.as_deref(), Some(Path::new("/etc/c.key")));
+    let identity = identity::pair(&config);
+    assert_eq!(identity::file(&identity.cert), Path::new("/etc/c.pem"));
+    assert_eq!(identity::file(&identity.key), Path::new("/etc/c.key"));
     assert!(config.bridge.uri.to_string().starts_with("https://secure.example.com"));
 
     let unfilled = ["--cert", "${CLIENT_CERT}", "--key", "${CLIENT_KEY}"];
     given.refuses(&unfilled, "--cert: the variable CLIENT_CERT is not set", "\"env\"");
     let given = given.variable("CLIENT_CERT", "c.pem").variable("CLIENT_KEY", "c.key");
-    let identity = pair(&given.config(&unfilled));
-    assert_eq!(identity.cert, Path::new("c.pem"));
+    let identity = identity::pair(&given.config(&unfilled));
+    assert_eq!(identity::file(&identity.cert), Path::new("c.pem"));
 }
 
 #[test]
@@ -189,62 +181,6 @@ fn numbers_out_of_form_are_named() {
     given.refuses(&["--max-message", "64"], "--max-message: expected at least 4KiB", "");
     Given::url().profile("tls_min = 1.1").refuses(&[], "c.toml:2: tls_min: expected 1.2 or", "");
     Given::url().profile("http = 3").refuses(&[], "c.toml:2: http: expected auto, 1.1 or 2", "");
-}
-
-#[test]
-fn an_identity_is_of_one_source() {
-    let given =
-        Given::url().profile("cert = 'c.pem'\nkey = 'c.key'\nkey_passphrase = 'file:token'");
-    let folder = given.folder.path();
-    let identity = pair(&given.config(&[]));
-    assert_eq!(identity.cert, folder.join("c.pem"));
-    assert_eq!(identity.key, Some(folder.join("c.key")));
-    let passphrase = identity.passphrase.unwrap();
-    assert_eq!(*passphrase.reference(), Reference::File(folder.join("token")));
-
-    let identity = pair(&given.config(&["--cert", "flag.pem"]));
-    assert_eq!(identity.cert, Path::new("flag.pem"));
-    assert!(identity.key.is_none() && identity.passphrase.is_none());
-
-    given.refuses(&["--key", "flag.key"], "--key: expected --cert beside the key", "certificate");
-    let bare = Given::url();
-    bare.refuses(&["--key", "flag.key"], "--key: expected --cert", "");
-    bare.refuses(
-        &["--key-passphrase", "REF"],
-        "--key-passphrase: expected a certificate",
-        "--cert",
-    );
-    Given::url().profile("key = 'c.key'").refuses(&[], "c.toml:2: key: expected a certificate", "");
-}
-
-#[test]
-fn an_identity_is_of_one_kind() {
-    let given = Given::url().profile("cert = 'c.pem'\nkey_passphrase = 'file:token'");
-    let Some(Settings::Pkcs12(pkcs12)) = given.config(&["--pkcs12", "c.p12"]).tls.identity else {
-        panic!("the profile's certificate came first");
-    };
-    assert_eq!(pkcs12.file, Path::new("c.p12"));
-    assert!(pkcs12.passphrase.is_none());
-
-    let bare = Given::url();
-    for (flags, named) in [
-        (["--pkcs12", "c.p12", "--cert", "c.pem"], "--cert: expected one client identity"),
-        (["--pkcs12", "c.p12", "--key", "c.key"], "--key: expected one client identity"),
-        (["--pkcs12", "c.p12", "--key-passphrase", "file:x"], "--key-passphrase: this is for a"),
-        (["--cert", "c.pem", "--pkcs12-passphrase", "file:x"], "--pkcs12-passphrase: this is for"),
-    ] {
-        bare.refuses(&flags, named, "");
-    }
-    bare.refuses(&["--pkcs12", "a", "--cert", "b"], "found --pkcs12 as well", "name it alone");
-    bare.refuses(&["--pkcs12-passphrase", "file:x"], "expected a certificate", "--pkcs12 FILE");
-
-    let two = Given::url().profile("pkcs12 = 'c.p12'\nkey = 'c.key'");
-    two.refuses(&[], "c.toml:3: key: expected one client identity, found", "");
-    let of_profile = Given::url().profile("pkcs12 = 'c.p12'\npkcs12_passphrase = 'file:token'");
-    let Some(Settings::Pkcs12(pkcs12)) = of_profile.config(&[]).tls.identity else { panic!() };
-    assert_eq!(pkcs12.file, of_profile.folder.path().join("c.p12"));
-    assert!(pkcs12.passphrase.is_some());
-    assert_eq!(pair(&of_profile.config(&["--cert", "c.pem"])).cert, Path::new("c.pem"));
 }
 
 #[test]

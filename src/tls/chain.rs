@@ -4,6 +4,8 @@
 //! PKCS#12 file or a token has none, and is ordered here by who issued whom. Nothing here judges
 //! a certificate: no dates, no signatures; the upstream does that.
 
+use std::fmt;
+
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
 
@@ -33,7 +35,7 @@ pub(super) fn read(
 /// A certificate taken apart; `number` is its place in the chain, from 1.
 pub(super) fn parse<'a>(
     certificate: &'a CertificateDer<'_>,
-    place: &Place<'_>,
+    place: &impl fmt::Display,
     number: usize,
 ) -> Result<X509Certificate<'a>, Failure> {
     match X509Certificate::from_der(certificate) {

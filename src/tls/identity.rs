@@ -1,6 +1,6 @@
 //! Who we are to the upstream: the client certificate with its chain, and the key to it.
 //!
-//! Two PEM files or one of PKCS#12 go in, a checked pair comes out: the key fits the first
+//! PEM files, one file of PKCS#12 or a token go in, a checked pair comes out: the key fits the first
 //! certificate. Whether the certificate is in date is told and not decided; the upstream decides.
 
 use std::{
@@ -18,23 +18,24 @@ use rustls::{
     pki_types::CertificateDer,
     sign::{CertifiedKey, SigningKey},
 };
-use x509_parser::prelude::X509Certificate;
 
 use super::{
     chain,
     date::Date,
     files::{Content, Files, Place},
-    key, pkcs12,
+    key, pkcs11, pkcs12,
 };
 use crate::{
     failure::{Failure, Stage},
     secret::Held,
 };
 
+const CERT: &str = "--cert";
+
 /// Where the identity is.
 #[derive(Clone, Debug)]
 pub enum Settings {
-    /// A certificate and its key, in files of their own or in one.
+    /// A certificate and its key, each in a place of its own or in one file.
     Pair(Pair),
     /// Both in one PKCS#12 file.
     Pkcs12(pkcs12::Settings),
@@ -43,12 +44,29 @@ pub enum Settings {
 /// Where a certificate and its key are.
 #[derive(Clone, Debug)]
 pub struct Pair {
-    /// The certificate and its chain, PEM (`--cert`).
-    pub cert: PathBuf,
-    /// The private key, PEM (`--key`); `None`: in the same file.
-    pub key: Option<PathBuf>,
-    /// The passphrase of an encrypted key (`--key-passphrase`).
+    /// The certificate and its chain (`--cert`).
+    pub cert: Source,
+    /// The private key (`--key`), which may be in the file of the certificate.
+    pub key: Source,
+    /// The passphrase of an encrypted key in PEM (`--key-passphrase`).
     pub passphrase: Option<Held>,
+}
+
+/// A place that a certificate or a key can be in.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file in PEM.
+    File(PathBuf),
+    /// A token.
+    Token(pkcs11::Object),
+}
+
+impl Settings {
+    /// Whether a part of it is where no file shows that it has changed.
+    pub(super) fn is_on_token(&self) -> bool {
+        let on_token = |source: &Source| matches!(source, Source::Token(_));
+        matches!(self, Self::Pair(pair) if on_token(&pair.cert) || on_token(&pair.key))
+    }
 }
 
 /// What people need to know of the certificate: whose it is, and when it holds.
@@ -80,7 +98,8 @@ impl Summary {
         Date::now() < self.not_before
     }
 
-    fn read(certificate: &X509Certificate<'_>, place: &Place<'_>) -> Self {
+    fn read(leaf: &CertificateDer<'_>, place: String, flag: &'static str) -> Result<Self, Failure> {
+        let certificate = chain::parse(leaf, &place, 1)?;
         let subject = certificate.subject();
         let subject = if subject.iter().next().is_some() {
             subject.to_string()
@@ -90,13 +109,13 @@ impl Summary {
             let first = names.and_then(|names| names.value.general_names.first());
             first.map_or_else(|| "no name".to_owned(), ToString::to_string)
         };
-        Self {
+        Ok(Self {
             subject: subject.replace(char::is_control, " "),
             not_before: Date(certificate.validity().not_before.timestamp()),
             not_after: Date(certificate.validity().not_after.timestamp()),
-            place: place.to_string(),
-            flag: place.flag,
-        }
+            place,
+            flag,
+        })
     }
 }
 
@@ -150,35 +169,46 @@ pub(super) async fn load(settings: &Settings, files: &mut Files) -> Result<Ident
     }
 }
 
-async fn pair_of(settings: &Pair, files: &mut Files) -> Result<Identity, Failure> {
-    let cert_place = Place { path: &settings.cert, flag: "--cert" };
-    let cert_file = files.read(cert_place, "the client certificate")?;
-    let separate = match &settings.key {
-        Some(path) if *path != settings.cert => {
-            let place = Place { path, flag: "--key" };
-            Some((place, files.read(place, "the private key")?))
+async fn pair_of(pair: &Pair, files: &mut Files) -> Result<Identity, Failure> {
+    let (chain, place, file) = match &pair.cert {
+        Source::File(path) => {
+            let place = Place { path, flag: CERT };
+            let file = files.read(place, "the client certificate")?;
+            (chain::read(&file.bytes, &place)?, place.to_string(), Some((path, file)))
         }
-        _ => None,
+        Source::Token(object) => {
+            let chain = pkcs11::chain(object).await?;
+            chain.iter().for_each(|certificate| files.add(certificate));
+            (chain, object.to_string(), None)
+        }
     };
-    let (key_place, key_file): (Place<'_>, &Content) = match &separate {
-        Some((place, content)) => (*place, content),
-        None => (cert_place, &cert_file),
+    let summary = Summary::read(&chain[0], place, CERT)?;
+    let (path, file) = match (&pair.key, file) {
+        (Source::Token(object), _) => {
+            let key = pkcs11::key(object, &chain[0]).await?;
+            let certified = Arc::new(CertifiedKey::new(chain, key));
+            return Ok(Identity { certified, summary, exposed: None });
+        }
+        (Source::File(key), Some((cert, file))) if cert == key => {
+            (Place { path: key, flag: CERT }, file)
+        }
+        (Source::File(key), _) => {
+            let place = Place { path: key, flag: "--key" };
+            (place, files.read(place, "the private key")?)
+        }
     };
-
-    let chain = chain::read(&cert_file.bytes, &cert_place)?;
-    let summary =
-        chain::parse(&chain[0], &cert_place, 1).map(|leaf| Summary::read(&leaf, &cert_place))?;
-    let key = key::load(&key_file.bytes, key_place, settings.passphrase.as_ref()).await?;
+    let key = key::load(&file.bytes, path, pair.passphrase.as_ref()).await?;
     let certified = CertifiedKey::new(chain, key);
-    fits(&certified, &summary, cert_place, key_place)?;
-    Ok(Identity { certified: Arc::new(certified), summary, exposed: exposed(key_file, key_place) })
+    fits(&certified, &summary, path)?;
+    let exposed = exposed(&file, path);
+    Ok(Identity { certified: Arc::new(certified), summary, exposed })
 }
 
 async fn in_one(settings: &pkcs12::Settings, files: &mut Files) -> Result<Identity, Failure> {
     let place = settings.place();
     let file = files.read(place, "the client certificate and key")?;
     let pkcs12::Opened { chain, key } = pkcs12::open(settings, &file.bytes).await?;
-    let summary = chain::parse(&chain[0], &place, 1).map(|leaf| Summary::read(&leaf, &place))?;
+    let summary = Summary::read(&chain[0], place.to_string(), place.flag)?;
     Ok(Identity {
         certified: Arc::new(CertifiedKey::new(chain, key)),
         summary,
@@ -194,18 +224,13 @@ fn exposed(file: &Content, place: Place<'_>) -> Option<(PathBuf, u32)> {
 }
 
 /// The key is the one to the first certificate.
-fn fits(
-    certified: &CertifiedKey,
-    summary: &Summary,
-    cert: Place<'_>,
-    key: Place<'_>,
-) -> Result<(), Failure> {
+fn fits(certified: &CertifiedKey, summary: &Summary, key: Place<'_>) -> Result<(), Failure> {
     if fits_one(&certified.key, &certified.cert[0]) {
         return Ok(());
     }
     let failure = refused(format!(
-        "the private key in {key} does not fit the certificate in {cert} ({})",
-        summary.subject
+        "the private key in {key} does not fit the certificate in {} ({})",
+        summary.place, summary.subject
     ));
     let other = certified.cert.iter().position(|other| fits_one(&certified.key, other));
     Err(match other {
@@ -265,7 +290,8 @@ mod tests {
     use crate::tls::pki::{Ca, Folder};
 
     fn alone(cert: PathBuf) -> Settings {
-        Settings::Pair(Pair { cert, key: None, passphrase: None })
+        let file = Source::File(cert);
+        Settings::Pair(Pair { cert: file.clone(), key: file, passphrase: None })
     }
 
     async fn read(settings: &Settings) -> Result<Identity, Failure> {

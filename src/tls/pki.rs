@@ -107,8 +107,8 @@ impl Folder {
     /// `client.pem` and `client.key` of a leaf.
     pub(super) fn identity(&self, leaf: &Leaf) -> identity::Settings {
         identity::Settings::Pair(identity::Pair {
-            cert: self.write("client.pem", &leaf.pem),
-            key: Some(self.write("client.key", leaf.key.serialize_pem())),
+            cert: identity::Source::File(self.write("client.pem", &leaf.pem)),
+            key: identity::Source::File(self.write("client.key", leaf.key.serialize_pem())),
             passphrase: None,
         })
     }

@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-use super::{Settings, Tls, files::Seen};
+use super::{Settings, Tls, files::Seen, identity};
 use crate::failure::Failure;
 
 /// How often the files are looked at.
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_secs(2);
 const THOROUGH: u32 = 5;
 
 /// The generations, beginning with the first, and the future to spawn that makes the next ones;
-/// none if there is no file that could change. It ends when the last receiver is dropped.
+/// none if there is no file or token that could change. It ends when the last receiver is dropped.
 /// `hangup` asks for a reload at once (SIGHUP).
 ///
 /// Without the future the sender is gone: `borrow` goes on working, and `changed` is an error at
@@ -36,7 +36,9 @@ pub fn start(
     let seen = first.seen.clone();
     let (generations, current) = watch::channel(Arc::new(first));
     let watch = Watch { settings, seen, generations, failed: None };
-    let future = (!watch.seen.is_empty()).then(|| watch.run(hangup));
+    // A token is looked at again when someone asks; nothing about it can be watched.
+    let on_token = watch.settings.identity.as_ref().is_some_and(identity::Settings::is_on_token);
+    let future = (on_token || !watch.seen.is_empty()).then(|| watch.run(hangup));
     (current, future)
 }
 

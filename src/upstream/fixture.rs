@@ -95,9 +95,11 @@ impl Ca {
         };
         let identity = with_identity.then(|| {
             let (cert, key) = self.leaf();
+            let both = format!("{}{}", cert.pem(), key.serialize_pem());
+            let file = identity::Source::File(write("client.pem", &both));
             identity::Settings::Pair(identity::Pair {
-                cert: write("client.pem", &format!("{}{}", cert.pem(), key.serialize_pem())),
-                key: None,
+                cert: file.clone(),
+                key: file,
                 passphrase: None,
             })
         });
