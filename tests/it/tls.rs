@@ -4,6 +4,8 @@
 mod connection;
 mod identity;
 mod keys;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 mod pkcs12;
 mod refusal;
 mod renewal;
