@@ -94,6 +94,9 @@ pub struct Bridge {
     /// Library of the token, PKCS#11 [default: $PKCS11_MODULE_PATH]
     #[arg(long, value_name = "FILE", help_heading = "Client certificate")]
     pub pkcs11_module: Option<String>,
+    /// SPIFFE agent that gives identity and roots: unix:PATH or agent
+    #[arg(long, value_name = "SOCKET", help_heading = "Client certificate")]
+    pub spiffe: Option<String>,
 
     /// Trust exactly these roots, PEM; repeatable
     #[arg(long, value_name = "FILE", help_heading = "Trust")]
@@ -107,7 +110,10 @@ pub struct Bridge {
     /// The name in the server's certificate, where it is not the URL's host
     #[arg(long, value_name = "NAME", help_heading = "Trust")]
     pub server_name: Option<String>,
-    /// Oldest TLS version to speak [default: 1.2]
+    /// The server's SPIFFE id, checked in place of its name
+    #[arg(long, value_name = "ID", help_heading = "Trust")]
+    pub server_spiffe_id: Option<String>,
+    /// Oldest TLS version [default: 1.2]
     #[arg(long, value_name = "VERSION", value_parser = ["1.2", "1.3"], help_heading = "Trust")]
     pub tls_min: Option<String>,
 

@@ -93,6 +93,8 @@ impl Flags {
             roots,
             pins: Vec::new(),
             server_name: None,
+            server_id: None,
+            spiffe: None,
             minimum: tls::Minimum::default(),
             http: tls::Http::default(),
         }

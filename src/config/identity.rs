@@ -18,10 +18,7 @@ use crate::{
     },
 };
 
-use super::{
-    layer::{Layers, Stated},
-    scope::Scope,
-};
+use super::{layer::Layers, place::Stated, scope::Scope};
 
 /// The identity of the flags, else of the profile; never parts of both.
 pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Option<Settings>, Failure> {

@@ -368,3 +368,29 @@ fn the_reference_names_every_flag_and_key_and_no_other() {
         assert!(word == "--insecure" || flags.iter().any(|flag| flag == word), "{word}");
     }
 }
+
+#[test]
+fn a_spiffe_agent_gives_identity_and_roots_unless_roots_are_named() {
+    let socket = "unix:///run/agent.sock";
+    let config = Given::nothing().config(&["https://a.example", "--spiffe", socket]);
+    assert_eq!(config.tls.spiffe.as_ref().unwrap().endpoint, socket);
+    assert_eq!(identity::file(&identity::pair(&config).cert), Path::new("workload-api:svid"));
+    assert_eq!(config.tls.roots.cacert, [Path::new("workload-api:bundle")]);
+
+    let given = Given::nothing().variable("SPIFFE_ENDPOINT_SOCKET", "unix:/tmp/agent.sock");
+    let id = "spiffe://prod.example/gateway";
+    let line = ["https://a.example", "--spiffe", "agent", "--cacert", "c.pem"];
+    let config = given.config(&[&line[..], &["--server-spiffe-id", id]].concat());
+    assert_eq!(config.tls.spiffe.unwrap().endpoint, "unix:/tmp/agent.sock");
+    assert_eq!(config.tls.roots.cacert, [Path::new("c.pem")]);
+    assert_eq!(config.tls.server_id.unwrap().to_string(), id);
+
+    for (flags, what, hint) in [
+        (&["--spiffe", "agent"][..], "SPIFFE_ENDPOINT_SOCKET is not set", "unix:///run"),
+        (&["--spiffe", "tcp://10.0.0.1:80"], "expected the agent's socket", "local socket"),
+        (&["--spiffe", socket, "--cert", "c.pem"], "found a certificate as well", "--cert"),
+        (&["--server-spiffe-id", "a.example"], "expected spiffe://", "openssl x509"),
+    ] {
+        Given::nothing().refuses(&[&["https://a.example"], flags].concat(), what, hint);
+    }
+}

@@ -6,22 +6,51 @@ use std::path::PathBuf;
 
 use crate::{
     failure::Failure,
-    tls::{Http, Minimum, Settings, pins::Pin, roots},
+    tls::{Http, Minimum, Settings, pins::Pin, roots, server_id::SpiffeId, spiffe},
 };
 
-use super::{identity, layer::Layers, scope::Scope};
+use super::{identity, layer::Layers, place::Stated, scope::Scope};
 
 /// The TLS settings of both layers; no file is opened here but that of a passphrase.
 pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failure> {
     let server_name = said.first(|layer| &layer.server_name);
+    let (identity, roots) = (identity::settle(said, scope)?, roots(said, scope)?);
+    let spiffe = said.first(|layer| &layer.spiffe).map(|said| agent(said, scope)).transpose()?;
+    if let (Some(said), true) = (said.first(|layer| &layer.spiffe), identity.is_some()) {
+        let what = "expected one identity, found a certificate as well";
+        return Err(said.place.refuse(what).hint("keep one of --spiffe and --cert"));
+    }
+    let agents = spiffe.is_some();
     Ok(Settings {
-        identity: identity::settle(said, scope)?,
-        roots: roots(said, scope)?,
+        spiffe,
+        identity: if agents { Some(spiffe::identity()) } else { identity },
+        roots: if agents { spiffe::roots(roots) } else { roots },
         pins: pins(said)?,
         server_name: server_name.map(|name| scope.text(name)).transpose()?,
+        server_id: server_id(said, scope)?,
         minimum: minimum(said)?,
         http: http(said)?,
     })
+}
+
+/// `unix:PATH`, or `agent` for the one that the environment names, as every SPIFFE client reads it.
+fn agent(said: &Stated<String>, scope: &Scope<'_>) -> Result<spiffe::Settings, Failure> {
+    let said_or_environment = match said.value.as_str() {
+        "agent" => scope.stated("SPIFFE_ENDPOINT_SOCKET").ok_or_else(|| {
+            said.place
+                .refuse("the variable SPIFFE_ENDPOINT_SOCKET is not set")
+                .hint("set it, or name the agent's socket: unix:///run/spire/agent.sock")
+        })?,
+        _ => Stated { value: said.value.clone(), place: said.place.clone() },
+    };
+    let endpoint = scope.text(&said_or_environment)?;
+    if !endpoint.starts_with("unix:/") {
+        return Err(said_or_environment
+            .place
+            .refuse("expected the agent's socket, as in unix:///run/spire/agent.sock")
+            .hint("the Workload API gives out private keys: only a local socket will do"));
+    }
+    Ok(spiffe::Settings { endpoint })
 }
 
 fn roots(said: &Layers, scope: &Scope<'_>) -> Result<roots::Settings, Failure> {
@@ -43,6 +72,11 @@ fn pins(said: &Layers) -> Result<Vec<Pin>, Failure> {
     let Some(pins) = said.first(|layer| &layer.pinnedpubkey) else { return Ok(Vec::new()) };
     let read = |pin: &str| pin.trim().parse().map_err(|failure| pins.place.blame(&failure));
     pins.value.split(';').map(read).collect()
+}
+
+fn server_id(said: &Layers, scope: &Scope<'_>) -> Result<Option<SpiffeId>, Failure> {
+    let Some(id) = said.first(|layer| &layer.server_spiffe_id) else { return Ok(None) };
+    scope.text(id)?.parse().map(Some).map_err(|failure| id.place.blame(&failure))
 }
 
 fn minimum(said: &Layers) -> Result<Minimum, Failure> {

@@ -28,7 +28,12 @@ pub(super) struct Ca {
 
 impl Ca {
     pub(super) fn new(name: &str) -> Self {
+        Self::of(name, |_| ())
+    }
+
+    pub(super) fn of(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = params(name);
+        change(&mut params);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let cert = params.self_signed(&key).unwrap();
@@ -128,6 +133,8 @@ pub(super) fn settings(roots: roots::Settings) -> Settings {
         roots,
         pins: Vec::new(),
         server_name: None,
+        server_id: None,
+        spiffe: None,
         minimum: Minimum::Tls12,
         http: Http::Auto,
     }

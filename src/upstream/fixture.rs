@@ -110,6 +110,8 @@ impl Ca {
             roots,
             pins: Vec::new(),
             server_name: None,
+            server_id: None,
+            spiffe: None,
             minimum: Minimum::Tls12,
             http,
         };
