@@ -40,14 +40,14 @@ pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Option<Settings
             if let Some(other) = cert.as_ref().or(layer.key.as_ref()) {
                 return Err(either(file, other));
             }
-            unused(key_passphrase, "is for a key in PEM", "--pkcs12-passphrase")?;
+            unused(key_passphrase, "the identity is a file of PKCS#12", "--pkcs12-passphrase")?;
             let passphrase = opened(pkcs12_passphrase, scope)?;
             let file = scope.path(file)?;
             Ok(Some(Settings::Pkcs12(pkcs12::Settings { file, passphrase })))
         }
         (None, Some(cert)) => {
-            unused(pkcs12_passphrase, "is for a file of PKCS#12", "--key-passphrase")?;
-            let pair = Reading { scope, module: module(said, scope)?, passphrase: key_passphrase };
+            unused(pkcs12_passphrase, "the identity is no file of PKCS#12", "--key-passphrase")?;
+            let pair = Reading { said, scope, passphrase: key_passphrase };
             pair.read(cert, layer.key.as_ref()).map(|pair| Some(Settings::Pair(pair)))
         }
         (None, None) => {
@@ -83,21 +83,14 @@ fn unused(passphrase: Option<&Stated<Reference>>, what: &str, flag: &str) -> Res
     let key = flag.trim_start_matches('-').replace('-', "_");
     Err(said
         .place
-        .refuse(format_args!("this {what}, and the identity is none"))
-        .hint(format!("{flag}, or {key} in the profile, opens the one that is named")))
-}
-
-/// The library for tokens, where the URI names none: ours, else the variable that others read.
-fn module(said: &Layers, scope: &Scope<'_>) -> Result<Option<PathBuf>, Failure> {
-    let variable = scope.stated("PKCS11_MODULE_PATH").filter(|said| !said.value.is_empty());
-    let module = said.first(|layer| &layer.pkcs11_module).or(variable.as_ref());
-    module.map(|module| scope.path(module)).transpose()
+        .refuse(format_args!("there is nothing to open with it: {what}"))
+        .hint(format!("{flag}, or {key} in the profile, opens what is named")))
 }
 
 /// A certificate and its key on their way into settings.
 struct Reading<'a> {
+    said: &'a Layers,
     scope: &'a Scope<'a>,
-    module: Option<PathBuf>,
     /// What opens the key: its passphrase, or the PIN of its token.
     passphrase: Option<&'a Stated<Reference>>,
 }
@@ -129,7 +122,7 @@ impl Reading<'_> {
                 .refuse(expected)
                 .hint("leave type out: the flag says what it is"));
         }
-        let Some(module) = uri.module.clone().or_else(|| self.module.clone()) else {
+        let Some(module) = self.module(&uri)? else {
             return Err(said.place.refuse("no module is named that knows the token").hint(
                 "?module-path=/usr/lib/... in the URI, --pkcs11-module FILE, or the variable \
                  PKCS11_MODULE_PATH",
@@ -140,7 +133,17 @@ impl Reading<'_> {
             _ => "--cert",
         };
         let pin = self.pin(said, &uri, class)?;
-        Ok(Source::Token(Object { uri, module, pin, flag }))
+        Ok(Source::Token(Box::new(Object { uri, module, pin, flag })))
+    }
+
+    /// The token's library: the URI's, else ours, else that of the variable that others read.
+    fn module(&self, uri: &Uri) -> Result<Option<PathBuf>, Failure> {
+        if let Some(path) = &uri.module {
+            return Ok(Some(path.clone()));
+        }
+        let variable = self.scope.stated("PKCS11_MODULE_PATH").filter(|it| !it.value.is_empty());
+        let module = self.said.first(|layer| &layer.pkcs11_module).or(variable.as_ref());
+        module.map(|module| self.scope.path(module)).transpose()
     }
 
     /// The PIN is for the key; a certificate needs one only where its own URI says so.

@@ -16,15 +16,16 @@ static TURN: Semaphore = Semaphore::const_new(1);
 
 /// What `work` gives; `None` when that takes too long, or panics.
 pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    run_within(LIMIT, work).await
+    run_within(&TURN, LIMIT, work).await
 }
 
 async fn run_within<T: Send + 'static>(
+    turns: &'static Semaphore,
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let done = async {
-        let turn = TURN.acquire().await.ok()?;
+        let turn = turns.acquire().await.ok()?;
         task::spawn_blocking(move || {
             // Given back when the work ends, not when the waiting does.
             let _turn = turn;
@@ -45,11 +46,12 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_does_not_end_is_given_up_and_has_no_company() {
+        static ALONE: Semaphore = Semaphore::const_new(1);
         let short = Duration::from_millis(50);
         let (release, released) = mpsc::channel::<()>();
-        assert!(run_within(short, move || released.recv().is_ok()).await.is_none());
-        assert!(run_within(short, || ()).await.is_none(), "a second thread");
+        assert!(run_within(&ALONE, short, move || released.recv().is_ok()).await.is_none());
+        assert!(run_within(&ALONE, short, || ()).await.is_none(), "a second thread");
         release.send(()).unwrap();
-        assert_eq!(run(|| 1).await, Some(1));
+        assert_eq!(run_within(&ALONE, LIMIT, || 1).await, Some(1));
     }
 }

@@ -58,7 +58,7 @@ pub enum Source {
     /// A file in PEM.
     File(PathBuf),
     /// A token.
-    Token(pkcs11::Object),
+    Token(Box<pkcs11::Object>),
 }
 
 impl Settings {

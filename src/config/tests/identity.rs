@@ -68,8 +68,14 @@ fn an_identity_is_of_one_kind() {
     for (flags, named) in [
         (["--pkcs12", "c.p12", "--cert", "c.pem"], "--cert: expected one client identity"),
         (["--pkcs12", "c.p12", "--key", "c.key"], "--key: expected one client identity"),
-        (["--pkcs12", "c.p12", "--key-passphrase", "file:x"], "--key-passphrase: this is for a"),
-        (["--cert", "c.pem", "--pkcs12-passphrase", "file:x"], "--pkcs12-passphrase: this is for"),
+        (
+            ["--pkcs12", "c.p12", "--key-passphrase", "file:x"],
+            "--key-passphrase: there is nothing to",
+        ),
+        (
+            ["--cert", "c.pem", "--pkcs12-passphrase", "file:x"],
+            "--pkcs12-passphrase: there is nothing",
+        ),
     ] {
         bare.refuses(&flags, named, "");
     }
