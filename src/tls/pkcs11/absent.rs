@@ -7,14 +7,12 @@ use rustls::{pki_types::CertificateDer, sign::SigningKey};
 use super::Object;
 use crate::failure::{Failure, Stage};
 
-#[expect(clippy::unused_async, reason = "with the feature it waits for the token")]
 pub(in crate::tls) async fn chain(
     object: &Object,
 ) -> Result<Vec<CertificateDer<'static>>, Failure> {
     Err(refused(object))
 }
 
-#[expect(clippy::unused_async, reason = "with the feature it waits for the token")]
 pub(in crate::tls) async fn key(
     object: &Object,
     _: &CertificateDer<'static>,
