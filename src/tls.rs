@@ -6,6 +6,8 @@
 //! nothing turns a check off.
 
 mod alerts;
+mod aside;
+mod chain;
 mod date;
 mod explain;
 mod files;
@@ -14,6 +16,8 @@ pub mod identity;
 mod key;
 mod pem;
 pub mod pins;
+pub mod pkcs11;
+pub mod pkcs12;
 #[cfg(test)]
 mod pki;
 pub mod reload;

@@ -15,6 +15,7 @@ use super::{
     Settings, Tls,
     files::Seen,
     generations::{Generations, Look},
+    identity,
     spiffe::Agent,
 };
 use crate::failure::Failure;
@@ -31,7 +32,7 @@ const THOROUGH: u32 = 5;
 const WAITING: usize = 64;
 
 /// The generations, beginning with the first, and the future to spawn that makes the next ones;
-/// none if there is no file that could change. It ends when the last of [`Generations`] is dropped.
+/// none if there is no file or token that could change. It ends when the last of [`Generations`] is dropped.
 /// `hangup` asks for a reload at once (SIGHUP).
 pub fn start(
     settings: Settings,
@@ -39,7 +40,9 @@ pub fn start(
     hangup: mpsc::Receiver<()>,
 ) -> (Generations, Option<impl Future<Output = ()> + Send + 'static>) {
     let (seen, agent) = (first.seen.clone(), first.agent.take());
-    let changes = !seen.is_empty() || agent.is_some();
+    // A token is looked at again when someone asks; nothing about it can be watched.
+    let on_token = settings.identity.as_ref().is_some_and(identity::Settings::is_on_token);
+    let changes = !seen.is_empty() || agent.is_some() || on_token;
     let (generations, current) = watch::channel(Arc::new(first));
     let (asking, looks) = mpsc::channel(WAITING);
     let watch = Watch { settings, seen, generations, failed: None };
@@ -120,9 +123,9 @@ impl Watch {
         }
         match &tls.identity {
             Some(identity) => tracing::info!(
-                "reloaded the TLS files: the client certificate is {} ({}), valid from {} until {}",
+                "reloaded the TLS files: the client certificate is {} in {}, valid from {} until {}",
                 identity.subject,
-                identity.cert.display(),
+                identity.place,
                 identity.not_before,
                 identity.not_after
             ),

@@ -78,6 +78,8 @@ impl Home {
             }
         }
         fs::write(at.join("secrets/token"), "a-token\n").unwrap();
+        fs::write(at.join("pki/client.p12"), pkcs12(&pair)).unwrap();
+        fs::set_permissions(at.join("pki/client.p12"), fs::Permissions::from_mode(0o600)).unwrap();
         let binary = env!("CARGO_BIN_EXE_countersign");
         symlink(binary, at.join("bin/countersign")).unwrap();
         symlink(binary, at.join("plugin/servers/mtls-wrapper")).unwrap();
@@ -101,6 +103,16 @@ impl Home {
             .stdin(Stdio::null());
         command
     }
+}
+
+/// The pair in one file, under the passphrase of the documents.
+fn pkcs12(pair: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Vec<u8> {
+    let key = p12_keystore::PrivateKey::from_der(&pair.signing_key.serialize_der()).unwrap();
+    let certificate = p12_keystore::Certificate::from_der(pair.cert.der()).unwrap();
+    let chain = p12_keystore::PrivateKeyChain::new("1", key, [certificate]);
+    let mut store = p12_keystore::KeyStore::new();
+    store.add_entry("client", p12_keystore::KeyStoreEntry::PrivateKeyChain(chain));
+    store.writer("a-passphrase").write().unwrap()
 }
 
 /// Runs `command`, which leaves with 0 and without a word of complaint.

@@ -14,11 +14,11 @@ use crate::support::{
     upstream::Upstream,
 };
 
-const RELOADED: &str = "reloaded the TLS files: the client certificate is ";
-const KEPT: &str = "not used as they are now, the ones before stay";
+pub(super) const RELOADED: &str = "reloaded the TLS files: the client certificate is ";
+pub(super) const KEPT: &str = "not used as they are now, the ones before stay";
 
 /// Calls are in flight and a stream is open when `swap` puts `CN=second` into the files.
-fn a_session_outlives(program: &Countersign, upstream: &Upstream, swap: impl FnOnce()) {
+pub(super) fn a_session_outlives(program: &Countersign, upstream: &Upstream, swap: impl FnOnce()) {
     let mut client = Client::start(program);
     client.handshake();
     upstream.wait_for_listener();
@@ -43,7 +43,7 @@ fn a_session_outlives(program: &Countersign, upstream: &Upstream, swap: impl FnO
 
 /// The name under which the next new connection is known.
 #[track_caller]
-fn known_as(client: &mut Client, upstream: &Upstream) -> String {
+pub(super) fn known_as(client: &mut Client, upstream: &Upstream) -> String {
     reconnect(upstream);
     client.tool("echo", json!({}));
     upstream.posts("tools/call").pop().unwrap().client.unwrap()
