@@ -10,6 +10,8 @@
 mod it {
     pub(crate) mod support;
 }
+mod hmac;
 mod python;
+mod session;
 
 use it::support;
