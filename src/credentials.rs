@@ -97,7 +97,10 @@ impl Settings {
                 owners.push((name.clone(), credential.name()));
             }
         }
-        Ok(())
+        let Some(signature) = &self.http_signature else { return Ok(()) };
+        let stack = stack(self);
+        let later = stack.iter().skip_while(|it| it.name() != "--http-signature").skip(1);
+        later.into_iter().try_for_each(|it| signature.precedes(it.name(), it.owns()))
     }
 }
 

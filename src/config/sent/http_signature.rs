@@ -1,29 +1,231 @@
 //! `--http-signature` and `http_signature`: what was said of it, and what it comes to.
 
-use crate::{credentials::http_signature::Settings, failure::Failure};
+use std::time::Duration;
 
-use super::super::{layer::Place, scope::Scope, value::Item};
+use crate::{
+    credentials::{
+        http_signature::{Algorithm, Component, Components, Digest, Label, Settings, Text},
+        key::Encoding,
+    },
+    failure::Failure,
+    secret::Reference,
+};
+
+use super::super::{
+    forms,
+    layer::{Place, Stated},
+    scope::Scope,
+    value::Item,
+};
+
+const KEYS: [&str; 12] = [
+    "alg",
+    "key",
+    "key_encoding",
+    "keyid",
+    "components",
+    "digest",
+    "created",
+    "expires",
+    "nonce",
+    "tag",
+    "send_alg",
+    "label",
+];
 
 /// What was said.
-pub(in crate::config) struct Said {}
+pub(in crate::config) struct Said {
+    algorithm: Algorithm,
+    key: Stated<Reference>,
+    encoding: Option<Encoding>,
+    components: Components,
+    digest: Option<Digest>,
+    label: Label,
+    keyid: Option<Stated<String>>,
+    tag: Option<Stated<String>>,
+    created: bool,
+    lifetime: Option<Duration>,
+    nonce: bool,
+    names_algorithm: bool,
+}
 
 impl Said {
     /// Reads the table of a profile, or the pairs of the flag.
     pub(in crate::config) fn read(item: &Item<'_>) -> Result<Self, Failure> {
-        Err(item.place.refuse("expected something that is not there yet"))
+        let keys = Keys::read(item)?;
+        let example = match &item.place {
+            Place::Key { .. } => "{ alg = \"ed25519\", key = \"file:key.pem\", keyid = \"me\" }",
+            _ => "--http-signature alg=ed25519,key=file:key.pem,keyid=me",
+        };
+        let missing = |name: &str| {
+            let what = format!("expected {name}, found none");
+            item.place.refuse(what).hint(format!("write it as in {example}"))
+        };
+        let algorithm = keys.algorithm.ok_or_else(|| missing("alg"))?;
+        let key = keys.key.ok_or_else(|| missing("key"))?;
+        if let Some(encoding) = &keys.encoding
+            && algorithm != Algorithm::HmacSha256
+        {
+            return Err(encoding
+                .place
+                .refuse(format_args!("the key of {} is in PEM", algorithm.name()))
+                .hint("remove key_encoding, which is for the shared secret of hmac-sha256"));
+        }
+        let components = match keys.components {
+            Some(components) => components,
+            None => defaults().map_err(|failure| item.place.blame(&failure))?,
+        };
+        if let Some(digest) = &keys.digest
+            && components.content_digest().is_none()
+        {
+            return Err(digest
+                .place
+                .refuse("the body is not covered, so there is no digest of it")
+                .hint("add content-digest to the components, or remove this"));
+        }
+        let label = match keys.label {
+            Some(label) => label,
+            None => Label::new(Label::DEFAULT).map_err(|failure| item.place.blame(&failure))?,
+        };
+        Ok(Self {
+            algorithm,
+            key,
+            encoding: keys.encoding.map(|encoding| encoding.value),
+            components,
+            digest: keys.digest.map(|digest| digest.value),
+            label,
+            keyid: keys.keyid,
+            tag: keys.tag,
+            created: keys.created.unwrap_or(true),
+            lifetime: keys.lifetime,
+            nonce: keys.nonce,
+            names_algorithm: keys.names_algorithm,
+        })
     }
 
     /// The headers it owns.
     pub(super) fn headers(&self) -> Vec<String> {
-        Vec::new()
+        let mut headers = vec!["signature-input".to_owned(), "signature".to_owned()];
+        headers.extend(self.components.content_digest().map(|_| "content-digest".to_owned()));
+        headers
     }
 
     /// The settings, with templates filled in and references opened.
     pub(in crate::config) fn settle(
         &self,
-        _place: &Place,
-        _scope: &Scope<'_>,
+        place: &Place,
+        scope: &Scope<'_>,
     ) -> Result<Settings, Failure> {
-        Ok(Settings {})
+        let text = |said: &Option<Stated<String>>| {
+            let Some(said) = said else { return Ok(None) };
+            let text = Text::new(&scope.text(said)?);
+            text.map(Some).map_err(|failure| said.place.blame(&failure))
+        };
+        let settings = Settings {
+            algorithm: self.algorithm,
+            key: scope.open(&self.key.place, &self.key.value)?,
+            encoding: self.encoding.unwrap_or_default(),
+            components: self.components.clone(),
+            digest: self.digest.unwrap_or_default(),
+            label: self.label.clone(),
+            keyid: text(&self.keyid)?,
+            tag: text(&self.tag)?,
+            created: self.created,
+            lifetime: self.lifetime,
+            nonce: self.nonce,
+            names_algorithm: self.names_algorithm,
+        };
+        settings.check().map_err(|failure| place.blame(&failure))?;
+        Ok(settings)
     }
+}
+
+/// The keys that were there.
+#[derive(Default)]
+struct Keys {
+    algorithm: Option<Algorithm>,
+    key: Option<Stated<Reference>>,
+    encoding: Option<Stated<Encoding>>,
+    components: Option<Components>,
+    digest: Option<Stated<Digest>>,
+    label: Option<Label>,
+    keyid: Option<Stated<String>>,
+    tag: Option<Stated<String>>,
+    created: Option<bool>,
+    lifetime: Option<Duration>,
+    nonce: bool,
+    names_algorithm: bool,
+}
+
+impl Keys {
+    fn read(item: &Item<'_>) -> Result<Self, Failure> {
+        let mut keys = Self::default();
+        for item in item.items()? {
+            match item.name {
+                "alg" => keys.algorithm = Some(algorithm(&item)?),
+                "key" => keys.key = Some(item.stated(item.reference()?)),
+                "key_encoding" => keys.encoding = Some(item.stated(encoding(&item)?)),
+                "components" => keys.components = Some(components(&item)?),
+                "digest" => keys.digest = Some(item.stated(digest(&item)?)),
+                "label" => {
+                    let label = Label::new(&item.string()?.value);
+                    keys.label = Some(label.map_err(|failure| item.place.blame(&failure))?);
+                }
+                "keyid" => keys.keyid = Some(item.scalar()?),
+                "tag" => keys.tag = Some(item.scalar()?),
+                "created" => keys.created = Some(item.boolean()?),
+                "expires" => keys.lifetime = Some(lifetime(&item)?),
+                "nonce" => keys.nonce = item.boolean()?,
+                "send_alg" => keys.names_algorithm = item.boolean()?,
+                _ => return Err(item.unknown(&KEYS)),
+            }
+        }
+        Ok(keys)
+    }
+}
+
+fn algorithm(item: &Item<'_>) -> Result<Algorithm, Failure> {
+    Algorithm::named(&item.string()?.value).ok_or_else(|| {
+        let names = Algorithm::ALL.map(Algorithm::name).join(", ");
+        item.place
+            .refuse("expected an algorithm of RFC 9421, found something else")
+            .hint(format!("the algorithms are {names}"))
+    })
+}
+
+fn encoding(item: &Item<'_>) -> Result<Encoding, Failure> {
+    match item.string()?.value.as_str() {
+        "raw" => Ok(Encoding::Raw),
+        "hex" => Ok(Encoding::Hex),
+        "base64" => Ok(Encoding::Base64),
+        _ => Err(item.place.refuse("expected raw, hex or base64, found something else")),
+    }
+}
+
+fn digest(item: &Item<'_>) -> Result<Digest, Failure> {
+    Digest::named(&item.string()?.value).ok_or_else(|| {
+        let names = Digest::ALL.map(Digest::name).join(" or ");
+        item.place.refuse(format_args!("expected {names}, found something else"))
+    })
+}
+
+fn lifetime(item: &Item<'_>) -> Result<Duration, Failure> {
+    let time = forms::duration(&item.scalar()?.value).map_err(|what| item.place.refuse(what))?;
+    if time.as_secs() == 0 {
+        return Err(item.place.refuse("expected a second at least, found less"));
+    }
+    Ok(time)
+}
+
+/// A list, or one text with blanks between the names, as a flag has it.
+fn components(item: &Item<'_>) -> Result<Components, Failure> {
+    let texts = item.strings()?;
+    let names = texts.iter().flat_map(|text| text.value.split_ascii_whitespace());
+    let components = names.map(Component::parse).collect::<Result<_, _>>();
+    components.and_then(Components::new).map_err(|failure| item.place.blame(&failure))
+}
+
+fn defaults() -> Result<Components, Failure> {
+    let components = Components::DEFAULT.into_iter().map(Component::parse);
+    Components::new(components.collect::<Result<_, _>>()?)
 }
