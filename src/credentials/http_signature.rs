@@ -10,6 +10,8 @@ mod component;
 mod digest;
 #[cfg(test)]
 mod rfc;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use self::{

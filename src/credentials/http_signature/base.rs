@@ -10,7 +10,7 @@ use crate::failure::Failure;
 
 /// What a signature says of itself (section 2.3). Written in this order, which is the RFC's in its
 /// examples.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub(super) struct Parameters<'p> {
     /// Unix seconds.
     pub(super) created: Option<Integer>,
@@ -23,7 +23,6 @@ pub(super) struct Parameters<'p> {
 }
 
 /// What is signed, and what says so.
-#[derive(Debug)]
 pub(super) struct Base {
     /// The signature base.
     pub(super) text: String,
@@ -77,5 +76,44 @@ impl Parameters<'_> {
         out = out.parameters(self.nonce.map(|nonce| (NONCE, nonce)));
         out = out.parameters(self.tag.map(|tag| (TAG, tag)));
         drop(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use bytes::Bytes;
+    use http::HeaderValue;
+    use proptest::prelude::*;
+    use sfv::FieldType;
+
+    use super::{super::component::Component, *};
+
+    proptest! {
+        #[test]
+        fn a_base_has_a_line_for_each_component_in_order(
+            value in prop::collection::vec(prop_oneof![Just(b'\t'), 32_u8..127, 128_u8..], 0..24),
+            query in "[a-zA-Z0-9=&%+?/.~-]{0,24}",
+            order in Just(["@query", "x-any", "@method", "x-none?", "x-any;bs"]).prop_shuffle(),
+        ) {
+            let request = http::Request::get(format!("https://a/?{query}"))
+                .header("x-any", HeaderValue::from_bytes(&value).unwrap())
+                .body(Bytes::new())
+                .unwrap();
+            let components = order.iter().map(|it| Component::parse(it).unwrap()).collect();
+            let components = Components::new(components).unwrap();
+            let base = Base::new(&Outgoing::new(&request), &components, &Parameters::default());
+            prop_assert_eq!(base.is_ok(), value.is_ascii());
+            if let Ok(base) = base {
+                let names: Vec<_> =
+                    base.text.split('\n').map(|line| line.split_once(": ").unwrap().0).collect();
+                let there = components.0.iter().filter(|it| !it.optional);
+                let identifiers: Vec<_> = there.map(|it| it.identifier.serialize()).collect();
+                prop_assert_eq!(names.split_last().unwrap().1, &identifiers);
+                prop_assert_eq!(names.last().unwrap(), &"\"@signature-params\"");
+                prop_assert_eq!(base.input, format!("({})", identifiers.join(" ")));
+            }
+        }
     }
 }

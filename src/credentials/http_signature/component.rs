@@ -78,10 +78,11 @@ impl Component {
             return Err(refuse("expected the name of a component, found none")
                 .hint("write it without quotes, as in @method, content-type or x-dict;key=\"a\""));
         }
-        let identifier: Item = Parser::new(&format!("\"{name}\"{parameters}"))
-            .parse()
-            .map_err(|_| refuse(format!("the parameters of {name} can't be read"))
-                .hint("write them as in @query-param;name=\"id\" or x-dict;key=\"a\""))?;
+        let identifier: Item =
+            Parser::new(&format!("\"{name}\"{parameters}")).parse().map_err(|_| {
+                refuse(format!("the parameters of {name} can't be read"))
+                    .hint("write them as in @query-param;name=\"id\" or x-dict;key=\"a\"")
+            })?;
         check_target(&name, &identifier)?;
         let source = match name.strip_prefix('@') {
             Some(_) => derived(&name, optional, &identifier)?,
@@ -119,7 +120,8 @@ impl Components {
     pub fn new(components: Vec<Component>) -> Result<Self, Failure> {
         for (at, component) in components.iter().enumerate() {
             if components[..at].iter().any(|other| other.identifier == component.identifier) {
-                let what = format!("the component {} is there twice", component.identifier.serialize());
+                let what =
+                    format!("the component {} is there twice", component.identifier.serialize());
                 return Err(refuse(what).hint("remove one of them"));
             }
         }

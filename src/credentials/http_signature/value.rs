@@ -23,7 +23,10 @@ pub(super) enum Source {
     Query,
     /// One parameter of the query, by its encoded name.
     QueryParam(String),
-    Field { name: HeaderName, form: Form },
+    Field {
+        name: HeaderName,
+        form: Form,
+    },
 }
 
 /// How the value of a header is written.
@@ -177,9 +180,9 @@ fn member(name: &HeaderName, key: &str, text: &str) -> Result<String, Failure> {
 /// The lines as one text, joined by a comma and a blank.
 fn text(name: &HeaderName, lines: impl Iterator<Item = Vec<u8>>) -> Result<String, Failure> {
     let joined = lines.collect::<Vec<_>>().join(&b", "[..]);
-    let text = String::from_utf8(joined).ok().filter(|text| {
-        text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
-    });
+    let text = String::from_utf8(joined)
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)));
     text.ok_or_else(|| {
         unsigned(
             format!("the header {name} has a character that no signature can cover"),
@@ -224,4 +227,136 @@ fn absent(name: &HeaderName) -> Failure {
 
 fn unsigned(what: String, hint: impl Into<Cow<'static, str>>) -> Failure {
     Failure::new(Stage::Credential, format!("the request can't be signed: {what}")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NAME: HeaderName = HeaderName::from_static("x-any");
+
+    fn joined(form: &Form, values: &[&[u8]]) -> Result<String, Failure> {
+        field(&NAME, form, &values.iter().map(|value| (*value).into()).collect::<Vec<_>>())
+    }
+
+    fn value(component: &str, url: &str) -> Result<String, Failure> {
+        let request = http::Request::get(url).header("x-dict", "a=1, b").body(Bytes::new());
+        let request = request.unwrap();
+        let component = Component::parse(component).unwrap();
+        let value = component.value(&Outgoing::new(&request))?;
+        Ok(value.unwrap_or_default().into_owned())
+    }
+
+    /// The header of section 2.1 that no header map can hold, and its kin.
+    #[test]
+    fn folded_lines_are_one_line() {
+        for (folded, expected) in [
+            ("Obsolete\r\n    line folding.", "Obsolete line folding."),
+            ("  Obsolete \t\r\n\tline\r\n \r\n folding.\t", "Obsolete line folding."),
+            ("\r\n a", "a"),
+            ("a\r\n ", "a"),
+        ] {
+            assert_eq!(joined(&Form::Plain, &[folded.as_bytes()]).unwrap(), expected);
+        }
+        for broken in ["a\r\nb", "a\nb", "a\n", "\ra", "a\r\n", "a\0b", "caf\u{e9}", "a\x7f"] {
+            let failure = joined(&Form::Plain, &[broken.as_bytes()]).unwrap_err();
+            assert_eq!(failure.stage(), Stage::Credential);
+            assert_eq!(failure.next_step(), Some("cover it as x-any;bs"), "{broken:?}");
+            joined(&Form::Bytes, &[broken.as_bytes()]).unwrap();
+        }
+    }
+
+    /// Section 2.1.1; the type of its example is known to nobody.
+    #[test]
+    fn structured_fields_are_written_anew() {
+        let strict = |structure, values: &[&[u8]]| joined(&Form::Structured(structure), values);
+        let dictionary = [&b"a=1,    b=2;x=1;y=2,   c=(a   b   c)"[..]];
+        let written = strict(Structure::Dictionary, &dictionary).unwrap();
+        assert_eq!(written, "a=1, b=2;x=1;y=2, c=(a b c)");
+        assert_eq!(
+            strict(Structure::List, &[b"a,  b", b"\"c\";q=1.0"]).unwrap(),
+            "a, b, \"c\";q=1.0"
+        );
+        assert_eq!(strict(Structure::Item, &[b" :YQ==: "]).unwrap(), ":YQ==:");
+        assert_eq!(strict(Structure::List, &[b""]).unwrap(), "");
+        for structure in [Structure::Item, Structure::List, Structure::Dictionary] {
+            strict(structure, &[b"a, (b"]).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn an_authority_is_in_lower_case_and_without_the_port_of_its_scheme() {
+        for (url, expected) in [
+            ("https://Example.COM/", "example.com"),
+            ("https://example.com:443/", "example.com"),
+            ("https://example.com:80/", "example.com:80"),
+            ("https://example.com:8443/", "example.com:8443"),
+            ("http://127.0.0.1:80/", "127.0.0.1"),
+            ("https://[::1]:8443/", "[::1]:8443"),
+        ] {
+            assert_eq!(value("@authority", url).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn paths_and_queries_stay_as_they_are_sent() {
+        for (component, url, expected) in [
+            ("@path", "https://a", "/"),
+            ("@path", "https://a/b%2Dc/../d", "/b%2Dc/../d"),
+            ("@query", "https://a/b?", "?"),
+            ("@query", "https://a/b?x=%41?", "?x=%41?"),
+            ("@request-target", "https://a/b", "/b"),
+            ("@request-target", "https://a?b", "/?b"),
+            ("@target-uri", "https://a/b?c", "https://a/b?c"),
+            ("@query-param;name=\"x%26y\"", "https://a/?x%26y=1+2~", "1%202%7E"),
+        ] {
+            assert_eq!(value(component, url).unwrap(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_can_not_be_signed() {
+        for (component, what) in [
+            ("content-type", "no header content-type"),
+            ("x-dict;key=\"c\"", "no member c"),
+            ("@query-param;name=\"none\"", "no parameter none"),
+            ("@query-param;name=\"twice\"", "more than once"),
+        ] {
+            let failure = value(component, "https://a/?twice=1&twice=1").unwrap_err();
+            assert_eq!(failure.stage(), Stage::Credential);
+            assert!(failure.what().contains(what), "{failure}");
+            assert!(failure.next_step().is_some());
+        }
+        assert_eq!(value("content-type?", "https://a").unwrap(), "");
+        assert_eq!(value("x-dict?;key=\"b\"", "https://a").unwrap(), "?1");
+    }
+
+    proptest! {
+        /// Whatever a header or the URL holds, it stays within its own line.
+        #[test]
+        fn no_value_adds_a_line(
+            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..24), 1..4),
+            blanks in "[ \t\r\n]{0,4}",
+        ) {
+            let mut values = values;
+            values[0].extend_from_slice(blanks.as_bytes());
+            let values: Vec<Cow<'_, [u8]>> = values.iter().map(|it| it.as_slice().into()).collect();
+            for form in [
+                Form::Plain,
+                Form::Bytes,
+                Form::Structured(Structure::Dictionary),
+                Form::Member("a".to_owned()),
+            ] {
+                if let Ok(value) = field(&NAME, &form, &values) {
+                    let fits = |byte| byte == b'\t' || (b' '..=b'~').contains(&byte);
+                    prop_assert!(value.bytes().all(fits), "{value:?}");
+                }
+            }
+        }
+    }
 }
