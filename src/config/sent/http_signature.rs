@@ -33,8 +33,10 @@ const KEYS: [&str; 12] = [
     "label",
 ];
 
-/// What was said.
-pub(in crate::config) struct Said {
+/// What was said. Boxed, since it is much more than most kinds have to say.
+pub(in crate::config) struct Said(Box<Words>);
+
+struct Words {
     algorithm: Algorithm,
     key: Stated<Reference>,
     encoding: Option<Encoding>,
@@ -87,7 +89,7 @@ impl Said {
             Some(label) => label,
             None => Label::new(Label::DEFAULT).map_err(|failure| item.place.blame(&failure))?,
         };
-        Ok(Self {
+        Ok(Self(Box::new(Words {
             algorithm,
             key,
             encoding: keys.encoding.map(|encoding| encoding.value),
@@ -100,42 +102,43 @@ impl Said {
             lifetime: keys.lifetime,
             nonce: keys.nonce,
             names_algorithm: keys.names_algorithm,
-        })
+        })))
     }
 
     /// The headers it owns.
     pub(super) fn headers(&self) -> Vec<String> {
         let mut headers = vec!["signature-input".to_owned(), "signature".to_owned()];
-        headers.extend(self.components.content_digest().map(|_| "content-digest".to_owned()));
+        headers.extend(self.0.components.content_digest().map(|_| "content-digest".to_owned()));
         headers
     }
 
     /// The settings, with templates filled in and references opened.
     pub(in crate::config) fn settle(
         &self,
-        place: &Place,
+        _place: &Place,
         scope: &Scope<'_>,
     ) -> Result<Settings, Failure> {
-        let text = |said: &Option<Stated<String>>| {
-            let Some(said) = said else { return Ok(None) };
-            let text = Text::new(&scope.text(said)?);
-            text.map(Some).map_err(|failure| said.place.blame(&failure))
+        let said = &self.0;
+        let text = |stated: &Option<Stated<String>>| {
+            let Some(stated) = stated else { return Ok(None) };
+            let text = Text::new(&scope.text(stated)?);
+            text.map(Some).map_err(|failure| stated.place.blame(&failure))
         };
         let settings = Settings {
-            algorithm: self.algorithm,
-            key: scope.open(&self.key.place, &self.key.value)?,
-            encoding: self.encoding.unwrap_or_default(),
-            components: self.components.clone(),
-            digest: self.digest.unwrap_or_default(),
-            label: self.label.clone(),
-            keyid: text(&self.keyid)?,
-            tag: text(&self.tag)?,
-            created: self.created,
-            lifetime: self.lifetime,
-            nonce: self.nonce,
-            names_algorithm: self.names_algorithm,
+            algorithm: said.algorithm,
+            key: scope.open(&said.key.place, &said.key.value)?,
+            encoding: said.encoding.unwrap_or_default(),
+            components: said.components.clone(),
+            digest: said.digest.unwrap_or_default(),
+            label: said.label.clone(),
+            keyid: text(&said.keyid)?,
+            tag: text(&said.tag)?,
+            created: said.created,
+            lifetime: said.lifetime,
+            nonce: said.nonce,
+            names_algorithm: said.names_algorithm,
         };
-        settings.check().map_err(|failure| place.blame(&failure))?;
+        settings.check().map_err(|failure| said.key.place.blame(&failure))?;
         Ok(settings)
     }
 }
@@ -228,4 +231,64 @@ fn components(item: &Item<'_>) -> Result<Components, Failure> {
 fn defaults() -> Result<Components, Failure> {
     let components = Components::DEFAULT.into_iter().map(Component::parse);
     Components::new(components.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::{
+        super::super::{pairs, value::Source},
+        *,
+    };
+
+    fn of_flag(text: &str) -> Result<Said, Failure> {
+        let value = pairs::read(text);
+        Said::read(&Item::of_flag(&Source::Flag("--http-signature"), &value))
+    }
+
+    #[test]
+    fn a_flag_says_what_a_table_says() {
+        let said = of_flag("alg=ed25519,key=file:k.pem,keyid=me").unwrap();
+        assert_eq!(said.0.algorithm, Algorithm::Ed25519);
+        assert!(said.0.created && !said.0.nonce && !said.0.names_algorithm);
+        assert_eq!(said.headers(), ["signature-input", "signature", "content-digest"]);
+        let said = of_flag(
+            "alg=hmac-sha256,key=env:K,key_encoding=base64,components=@method @path x;bs,\
+             created=false,expires=5m,nonce=true,send_alg=true,label=a,tag=b",
+        );
+        let said = said.unwrap();
+        assert_eq!(said.0.encoding, Some(Encoding::Base64));
+        assert_eq!(said.0.lifetime, Some(Duration::from_secs(300)));
+        assert!(!said.0.created && said.0.nonce && said.0.names_algorithm);
+        assert_eq!(said.headers(), ["signature-input", "signature"]);
+    }
+
+    #[test]
+    fn what_can_not_be_is_refused_where_it_stands() {
+        for (text, what) in [
+            ("file:k.pem", "--http-signature: expected a table"),
+            ("key=file:k.pem", "--http-signature: expected alg, found none"),
+            ("alg=ed25519", "--http-signature: expected key, found none"),
+            ("alg=EdDSA,key=file:k", "--http-signature alg: expected an algorithm"),
+            ("alg=ed25519,key=canary", "--http-signature key: expected a reference"),
+            (
+                "alg=ed25519,key=file:k,key_encoding=hex",
+                "key_encoding: the key of ed25519 is in PEM",
+            ),
+            ("alg=hmac-sha256,key=file:k,key_encoding=b", "key_encoding: expected raw, hex"),
+            ("alg=ed25519,key=file:k,components=@status", "components: the component @status"),
+            ("alg=ed25519,key=file:k,components=", "components: expected components"),
+            ("alg=ed25519,key=file:k,expires=10ms", "expires: expected a second"),
+            ("alg=ed25519,key=file:k,digest=md5", "digest: expected sha-256 or sha-512"),
+            ("alg=ed25519,key=file:k,components=@path,digest=sha-512", "digest: the body is not"),
+            ("alg=ed25519,key=file:k,label=Sig1", "label: the label is not"),
+            ("alg=ed25519,key=file:k,created=no", "created: expected true or false"),
+            ("alg=ed25519,key=file:k,keyId=me", "keyId: unknown key"),
+        ] {
+            let failure = of_flag(text).map(|_| ()).unwrap_err();
+            assert!(failure.what().contains(what), "{text}: {failure}");
+            assert!(!format!("{failure:?}").contains("canary"), "{failure:?}");
+        }
+    }
 }

@@ -249,6 +249,27 @@ mod tests {
     }
 
     #[test]
+    fn a_short_rsa_key_is_refused() {
+        const OF_1024_BITS: &str = "MIICdgIBADANBgkqhkiG9w0BAQEFAASCAmAwggJcAgEAAoGBAOJvRorvlu+dHP0z6e3E2Ynzt9mCSlhyZOTg\
+             sWyr/DbGfZi8ekbyX8+VU8U1+MYEBPeCFtceybmICTLXtZAWS/9HlseIaFRVPo3wr94OMEDw9rIA7JevadEF\
+             EsC9GF/yRfNerit/ekgad4gOadzvtJkWGMomAgxbr+/ovSoSzUmlAgMBAAECgYBpeCdFg7+sMGRWVB38EBq7\
+             tPfHqnZyqCXyre42jg1WfjH2OKRD85VJHWb9jtwnb6vYlZGJ9d9EOeb+9ZauXJRcnQuXMw9DfgqWu+IQlYnd\
+             MRb97/0mKwH7qkqlEprsLaplwa1mg2mMVkBgD7wXXJTOM5St2EKrwtNGfd7YYo4zwQJBAP+ufsRpJCVcdp1L\
+             +kotstWVHpZPWQJxaCz+sD2T2TIbSIX7O6CAdghmyyGZi/Ot8ekLxpc0zyYtErj+TZIMbW0CQQDit3UKL6xT\
+             qI384yOwd1YlRoNXEKfa8Ve3iXYLr6z4bxIhpmgBmA4m0ulfGdJHWau31iwfcbX+HpHVnX+fEsIZAkB5aNKp\
+             UYPoec+ZQcrIDostAHJVzbfmgROGyinGE76/HFWDyZi2zkk+FBHBErhyLdcBYqYahukWp7CMR7Vt9JjBAkAr\
+             HFOHIlWUeuK1CcQJlEevQt9KuQISIf5aCiuGQVuUyhoah/gTBYT7YPO7f796jdSXWoR9XjQLJGj6w74202xR\
+             AkEA4NiU5nBdyrElzFqR2Ve3FyCwP7RJvJ3GODQk74+KKAhXLpxYt4XMG3IfqQQsf3ysGOlXKpYYHh5bJAlv\
+             ZEfzpA==";
+        let pem =
+            ["-----BEGIN PRIVATE KEY-----", OF_1024_BITS, "-----END PRIVATE KEY-----"].join("\n");
+        for algorithm in [Algorithm::RsaPssSha512, Algorithm::RsaV15Sha256] {
+            let unfit = unfit(algorithm, Encoding::Raw, pem.as_bytes());
+            assert!(unfit.contains("2048 to 8192 bits"), "{unfit}");
+        }
+    }
+
+    #[test]
     fn shared_secrets_are_read_as_they_are_written() {
         let sign = |encoding, secret: &str| {
             let key = Key::new(Algorithm::HmacSha256, encoding, secret.as_bytes()).ok().unwrap();

@@ -74,8 +74,7 @@ impl Parameters<'_> {
         out = out.parameters(self.alg.map(|alg| (ALG, alg.text())));
         out = out.parameters(self.expires.map(|expires| (EXPIRES, expires)));
         out = out.parameters(self.nonce.map(|nonce| (NONCE, nonce)));
-        out = out.parameters(self.tag.map(|tag| (TAG, tag)));
-        drop(out);
+        out.parameters(self.tag.map(|tag| (TAG, tag)));
     }
 }
 
