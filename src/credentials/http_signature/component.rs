@@ -4,10 +4,15 @@
 //! what a connection may change is refused here, with the reason. A name with a `?` is covered
 //! where a request has it; one without must be there.
 
+use std::borrow::Cow;
+
 use http::{HeaderName, header};
 use sfv::{BareItem, FieldType, Item, Parser};
 
-use super::value::{Form, Source, Structure, encoded};
+use super::{
+    super::outgoing::Outgoing,
+    value::{Form, Source, Structure, encoded, unsigned},
+};
 use crate::failure::{Failure, Stage};
 
 /// The derived components of a request, which all of them have.
@@ -98,6 +103,24 @@ impl Component {
             Source::Field { name, .. } => Some(name),
             _ => None,
         }
+    }
+
+    /// Its value in a request; none where it is optional and not there.
+    ///
+    /// Fails, at [`Stage::Credential`], when it is not there, or can't be covered as it is.
+    pub(super) fn value<'r>(
+        &self,
+        request: &Outgoing<'r>,
+    ) -> Result<Option<Cow<'r, str>>, Failure> {
+        let value = self.source.value(request)?;
+        if value.is_none() && !self.optional {
+            let name = self.header().map_or("", HeaderName::as_str);
+            return Err(unsigned(
+                format!("it has no header {name}, which the signature is to cover"),
+                format!("write {name}? to cover it only where it is there"),
+            ));
+        }
+        Ok(value)
     }
 }
 
@@ -249,7 +272,7 @@ fn form(header: &HeaderName, identifier: &Item) -> Result<Form, Failure> {
     }
 }
 
-fn refuse(what: impl Into<std::borrow::Cow<'static, str>>) -> Failure {
+fn refuse(what: impl Into<Cow<'static, str>>) -> Failure {
     Failure::new(Stage::Configuration, what)
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use http::HeaderName;
 use sfv::{Dictionary, FieldType, Item, List, ListEntry, ListSerializer, Parser};
 
-use super::{super::outgoing::Outgoing, component::Component};
+use super::super::outgoing::Outgoing;
 use crate::failure::{Failure, Stage};
 
 /// Where a value comes from.
@@ -50,38 +50,36 @@ pub(super) enum Structure {
     Dictionary,
 }
 
-impl Component {
-    /// Its value in a request; none where it is optional and not there.
+impl Source {
+    /// Its value in a request; none where it is a header that is not there.
     pub(super) fn value<'r>(
         &self,
         request: &Outgoing<'r>,
     ) -> Result<Option<Cow<'r, str>>, Failure> {
-        let value = match &self.source {
-            Source::Method => request.method().into(),
-            Source::TargetUri => request.url().into(),
-            Source::Authority => authority(request.scheme(), request.authority()),
-            Source::Scheme => request.scheme().to_ascii_lowercase().into(),
-            Source::RequestTarget => match request.query() {
+        let value = match self {
+            Self::Method => request.method().into(),
+            Self::TargetUri => request.url().into(),
+            Self::Authority => authority(request.scheme(), request.authority()),
+            Self::Scheme => request.scheme().to_ascii_lowercase().into(),
+            Self::RequestTarget => match request.query() {
                 Some(query) => format!("{}?{query}", request.path()).into(),
                 None => request.path().into(),
             },
-            Source::Path => request.path().into(),
-            Source::Query => format!("?{}", request.query().unwrap_or_default()).into(),
-            Source::QueryParam(name) => query_param(name, request.query())?.into(),
-            Source::Field { name, form } => {
+            Self::Path => request.path().into(),
+            Self::Query => format!("?{}", request.query().unwrap_or_default()).into(),
+            Self::QueryParam(name) => query_param(name, request.query())?.into(),
+            Self::Field { name, form } => {
                 let values = request.header(name);
                 if values.is_empty() {
-                    return if self.optional { Ok(None) } else { Err(absent(name)) };
+                    return Ok(None);
                 }
                 return field(name, form, &values).map(|value| Some(value.into()));
             }
         };
-        let printable = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        if !printable || value.trim_ascii().len() != value.len() {
-            let name = self.identifier.serialize();
+        if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(unsigned(
-                format!("the component {name} has a character that no signature can cover"),
-                "encode it in the URL as % and two digits",
+                "the URL has a character that no signature can cover".to_owned(),
+                "encode it as % and two digits",
             ));
         }
         Ok(Some(value))
@@ -218,14 +216,8 @@ fn unfolded(value: &[u8]) -> Vec<u8> {
     out[start..out.len() - end].to_vec()
 }
 
-fn absent(name: &HeaderName) -> Failure {
-    unsigned(
-        format!("it has no header {name}, which the signature is to cover"),
-        format!("write {name}? to cover it only where it is there"),
-    )
-}
-
-fn unsigned(what: String, hint: impl Into<Cow<'static, str>>) -> Failure {
+/// The failure of a request that can't be signed as it is.
+pub(super) fn unsigned(what: String, hint: impl Into<Cow<'static, str>>) -> Failure {
     Failure::new(Stage::Credential, format!("the request can't be signed: {what}")).hint(hint)
 }
 
@@ -236,7 +228,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::component::Component, *};
 
     const NAME: HeaderName = HeaderName::from_static("x-any");
 

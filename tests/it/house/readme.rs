@@ -78,6 +78,10 @@ impl Home {
             }
         }
         fs::write(at.join("secrets/token"), "a-token\n").unwrap();
+        let signing = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        fs::write(at.join("secrets/signing.pem"), signing.serialize_pem()).unwrap();
+        let owner = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(at.join("secrets/signing.pem"), owner).unwrap();
         let binary = env!("CARGO_BIN_EXE_countersign");
         symlink(binary, at.join("bin/countersign")).unwrap();
         symlink(binary, at.join("plugin/servers/mtls-wrapper")).unwrap();
