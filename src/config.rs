@@ -8,9 +8,11 @@ mod credentials;
 mod file;
 mod flags;
 mod forms;
+mod identity;
 mod layer;
 mod nearest;
 mod pairs;
+mod place;
 mod scope;
 mod sent;
 mod tls;
@@ -30,7 +32,8 @@ use crate::{
     upstream::url::UpstreamUrl,
 };
 
-use layer::{Layer, Layers, Place, Stated};
+use layer::{Layer, Layers};
+use place::{Place, Stated};
 use scope::Scope;
 
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;
@@ -92,9 +95,9 @@ pub fn load_in(cli: &Cli, environment: &dyn Fn(&str) -> Option<String>) -> Resul
     let upstream = upstream::settle(&said, &scope)?;
     Ok(Config {
         bridge: bridge(&said, &upstream.url)?,
+        credentials: credentials::settle(&said, &scope, &upstream.url)?,
         upstream,
         tls: tls::settle(&said, &scope)?,
-        credentials: credentials::settle(&said, &scope)?,
         log: log(cli),
     })
 }

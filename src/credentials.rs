@@ -8,7 +8,7 @@ pub mod authorization;
 pub mod aws_sigv4;
 mod derived;
 pub mod headers;
-pub mod helper;
+pub mod headers_helper;
 pub mod hmac;
 pub mod http_signature;
 pub mod jwt;
@@ -62,7 +62,7 @@ pub struct Settings {
     /// Headers with a fixed value.
     pub headers: Vec<headers::Header>,
     /// A program that prints headers.
-    pub helper: Option<helper::Settings>,
+    pub helper: Option<headers_helper::Settings>,
     /// Secrets sent as they are, in a header of their own.
     pub api_keys: Vec<headers::ApiKey>,
     /// A token or a login in `Authorization`.
@@ -120,9 +120,7 @@ pub fn stack(settings: &Settings) -> Vec<Arc<dyn Credential>> {
     if !settings.headers.is_empty() {
         stack.push(Arc::new(headers::Fixed::new(&settings.headers)));
     }
-    if let Some(helper) = &settings.helper {
-        stack.push(Arc::new(helper::HeadersHelper::new(helper.clone())));
-    }
+    let place_of_the_helper = stack.len();
     for key in &settings.api_keys {
         stack.push(Arc::new(headers::Key::new(key.clone())));
     }
@@ -140,6 +138,13 @@ pub fn stack(settings: &Settings) -> Vec<Arc<dyn Credential>> {
     }
     if let Some(sigv4) = &settings.aws_sigv4 {
         stack.push(Arc::new(aws_sigv4::AwsSigv4::new(sigv4.clone())));
+    }
+    if let Some(helper) = &settings.helper {
+        // Its headers are known when it has run: it is told whose it must not print.
+        let (fixed, others) = stack.split_at(place_of_the_helper);
+        let others = headers_helper::Others::new(fixed, others);
+        let helper = headers_helper::HeadersHelper::new(helper.clone(), others);
+        stack.insert(place_of_the_helper, Arc::new(helper));
     }
     stack
 }

@@ -6,34 +6,43 @@
 //! nothing turns a check off.
 
 mod alerts;
+mod aside;
+mod chain;
 mod date;
 mod explain;
 mod files;
+mod generations;
 pub mod identity;
 mod key;
 mod pem;
 pub mod pins;
+pub mod pkcs11;
+pub mod pkcs12;
 #[cfg(test)]
 mod pki;
 pub mod reload;
 pub mod roots;
+pub mod server_id;
+pub mod spiffe;
 
 use std::{fmt, sync::Arc};
 
 use rustls::{
     ClientConfig, SupportedProtocolVersion,
-    client::WebPkiServerVerifier,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::ServerName,
     version::{TLS12, TLS13},
 };
 
-pub use self::{date::Date, files::Contents};
+pub use self::{date::Date, files::Contents, generations::Generations};
 use crate::failure::{Failure, Stage};
 
 /// What the whole of TLS is made from.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The agent that gives identity and roots in the place of files (`--spiffe`).
+    pub spiffe: Option<spiffe::Settings>,
     /// The client certificate, if there is to be one.
     pub identity: Option<identity::Settings>,
     /// Whom a server's certificate must come from.
@@ -42,6 +51,8 @@ pub struct Settings {
     pub pins: Vec<pins::Pin>,
     /// The server's name in place of the URL's, for SNI and the certificate (`--server-name`).
     pub server_name: Option<String>,
+    /// The server's SPIFFE id, which then takes the place of its name (`--server-spiffe-id`).
+    pub server_id: Option<server_id::SpiffeId>,
     /// The oldest version that is spoken (`--tls-min`).
     pub minimum: Minimum,
     /// The versions of HTTP that are offered (`--http`).
@@ -83,9 +94,17 @@ pub struct Tls {
     answer: Arc<identity::Answer>,
     fingerprint: files::Fingerprint,
     seen: Vec<files::Seen>,
+    /// Who gives what is not in a file; the reloading takes it over.
+    agent: Option<spiffe::Agent>,
 }
 
 impl Tls {
+    /// Whether another generation can follow: something of this one came from a file or an agent.
+    #[must_use]
+    pub fn rotates(&self) -> bool {
+        self.identity.is_some() || !self.seen.is_empty()
+    }
+
     /// True once a server has asked for a client certificate in a handshake of this generation.
     #[must_use]
     pub fn was_asked_for_certificate(&self) -> bool {
@@ -104,12 +123,26 @@ impl fmt::Debug for Tls {
 }
 
 /// Loads a generation: reads every file, and checks that they hold and fit together. It waits
-/// for nothing but a passphrase that a command gives.
+/// for nothing but a passphrase that a command gives, and the first word of a SPIFFE agent.
 ///
 /// # Errors
 /// At the configuration stage, with the file, the flag and the next step.
 pub async fn load(settings: &Settings) -> Result<Tls, Failure> {
-    make(settings, files::Files::default()).await
+    let agent = match &settings.spiffe {
+        Some(spiffe) => Some(spiffe::Agent::connect(spiffe).await?),
+        None => None,
+    };
+    let tls = again(settings, agent.as_ref()).await?;
+    Ok(Tls { agent, ..tls })
+}
+
+/// Loads the next generation, with what the agent of the first gives now.
+async fn again(settings: &Settings, agent: Option<&spiffe::Agent>) -> Result<Tls, Failure> {
+    let files = match agent {
+        Some(agent) => files::Files::beside(agent.contents(settings.server_id.as_ref())?),
+        None => files::Files::default(),
+    };
+    make(settings, files).await
 }
 
 /// Loads a generation from memory: the files that the settings name are those of `contents`, and
@@ -147,6 +180,7 @@ async fn make(settings: &Settings, mut files: files::Files) -> Result<Tls, Failu
         answer,
         fingerprint,
         seen,
+        agent: None,
     })
 }
 
@@ -156,18 +190,11 @@ fn configure(
     answer: Arc<identity::Answer>,
 ) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(provider());
-    let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .build()
-        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let verifier = verifier(settings, Arc::new(roots), &provider)?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions(settings.minimum))?;
-    let builder = if settings.pins.is_empty() {
-        builder.with_webpki_verifier(usual)
-    } else {
-        // The builder calls every verifier but its own dangerous; this one only adds a check.
-        let pinned = pins::Pinned::new(usual, settings.pins.clone());
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
-    };
+    // The builder calls every verifier but its own dangerous.
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = builder.with_client_cert_resolver(answer);
     let offered: &[&[u8]] = match settings.http {
         Http::Auto => &[b"h2", b"http/1.1"],
@@ -176,6 +203,29 @@ fn configure(
     };
     config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
     Ok(config)
+}
+
+/// The usual checks; an id in place of the name, and pins on top, where they are asked for.
+fn verifier(
+    settings: &Settings,
+    roots: Arc<rustls::RootCertStore>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+    let usual =
+        WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let named: Arc<dyn ServerCertVerifier> = match &settings.server_id {
+        Some(id) => {
+            let algorithms = provider.signature_verification_algorithms;
+            Arc::new(server_id::ById::new(id.clone(), roots, algorithms, usual))
+        }
+        None => usual,
+    };
+    Ok(match settings.pins.as_slice() {
+        [] => named,
+        pins => Arc::new(pins::Pinned::new(named, pins.to_vec())),
+    })
 }
 
 /// The one crypto provider. Its groups are named here so that no feature of a dependency decides

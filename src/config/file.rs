@@ -22,15 +22,20 @@ use super::{
 };
 
 /// The keys of a profile.
-pub(super) const KEYS: [&str; 24] = [
+pub(super) const KEYS: [&str; 29] = [
     "url",
     "cert",
     "key",
     "key_passphrase",
+    "pkcs12",
+    "pkcs12_passphrase",
+    "pkcs11_module",
+    "spiffe",
     "cacert",
     "system_roots",
     "pinnedpubkey",
     "server_name",
+    "server_spiffe_id",
     "tls_min",
     "headers",
     "bearer",
@@ -104,7 +109,8 @@ fn choose(
         None => named("default"),
     };
     if let Some(index) = chosen {
-        return Ok(profiles.swap_remove(index).1);
+        let (name, layer) = profiles.swap_remove(index);
+        return Ok(Layer { name: Some(name), ..layer });
     }
     let names: Vec<&str> = profiles.iter().map(|(name, _)| name.as_str()).collect();
     let (what, hint) = match (wanted, names.join(", ")) {
@@ -127,10 +133,15 @@ fn set(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
         "cert" => layer.cert = Some(item.string()?),
         "key" => layer.key = Some(item.string()?),
         "key_passphrase" => layer.key_passphrase = Some(item.stated(item.reference()?)),
+        "pkcs12" => layer.pkcs12 = Some(item.string()?),
+        "pkcs12_passphrase" => layer.pkcs12_passphrase = Some(item.stated(item.reference()?)),
+        "pkcs11_module" => layer.pkcs11_module = Some(item.string()?),
+        "spiffe" => layer.spiffe = Some(item.string()?),
         "cacert" => layer.cacert = item.strings()?,
         "system_roots" => layer.system_roots = Some(item.boolean()?),
         "pinnedpubkey" => layer.pinnedpubkey = Some(item.string()?),
         "server_name" => layer.server_name = Some(item.string()?),
+        "server_spiffe_id" => layer.server_spiffe_id = Some(item.string()?),
         "tls_min" => layer.tls_min = Some(item.scalar()?),
         "headers" => headers(layer, item)?,
         "bearer" => layer.sent.push(item.stated(Sent::Bearer(item.reference()?))),
@@ -166,7 +177,8 @@ fn headers(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
 
 fn api_keys(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
     if let Some(text) = item.text() {
-        layer.sent.push(item.stated(forms::api_key(&item.place, text)?));
+        let (name, key) = forms::api_key(&item.place, text)?;
+        layer.sent.push(item.stated(Sent::ApiKey { name, key }));
     } else if item.is_reference() {
         let (name, key) = (ApiKey::DEFAULT_NAME.to_owned(), item.reference()?);
         layer.sent.push(item.stated(Sent::ApiKey { name, key }));
@@ -233,7 +245,7 @@ mod tests {
             "#,
         )
         .unwrap();
-        let text = |stated: &Option<super::super::layer::Stated<String>>| {
+        let text = |stated: &Option<super::super::place::Stated<String>>| {
             stated.as_ref().unwrap().value.clone()
         };
         assert_eq!(text(&layer.url), "https://${TENANT}.example.com/mcp");

@@ -4,8 +4,9 @@ use crate::{cli::Bridge, failure::Failure};
 
 use super::{
     forms,
-    layer::{Layer, Place, Stated},
+    layer::Layer,
     pairs,
+    place::{Place, Stated},
     sent::{self, Sent},
     value::{Item, Source},
 };
@@ -17,16 +18,23 @@ use super::{
 /// A value that is not in the form of its flag.
 pub(super) fn layer(said: &Bridge) -> Result<Layer, Failure> {
     let login = Place::flag("--proxy-user");
-    let passphrase = Place::flag("--key-passphrase");
+    let of_key = Place::flag("--key-passphrase");
+    let of_pkcs12 = Place::flag("--pkcs12-passphrase");
     Ok(Layer {
+        name: None,
         url: text("the URL argument", &said.url),
         cert: text("--cert", &said.cert),
         key: text("--key", &said.key),
-        key_passphrase: stated(passphrase, &said.key_passphrase, forms::reference)?,
+        key_passphrase: stated(of_key, &said.key_passphrase, forms::reference)?,
+        pkcs12: text("--pkcs12", &said.pkcs12),
+        pkcs12_passphrase: stated(of_pkcs12, &said.pkcs12_passphrase, forms::reference)?,
+        pkcs11_module: text("--pkcs11-module", &said.pkcs11_module),
+        spiffe: text("--spiffe", &said.spiffe),
         cacert: said.cacert.iter().map(|file| stated_text("--cacert", file)).collect(),
         system_roots: said.system_roots.then_some(true),
         pinnedpubkey: text("--pinnedpubkey", &said.pinnedpubkey),
         server_name: text("--server-name", &said.server_name),
+        server_spiffe_id: text("--server-spiffe-id", &said.server_spiffe_id),
         tls_min: text("--tls-min", &said.tls_min),
         http: text("--http", &said.http),
         sent: sent(said)?,
@@ -41,12 +49,18 @@ pub(super) fn layer(said: &Bridge) -> Result<Layer, Failure> {
 fn sent(said: &Bridge) -> Result<Vec<Stated<Sent>>, Failure> {
     let bearer = |place: &Place, text: &str| forms::reference(place, text).map(Sent::Bearer);
     let basic = |place: &Place, text: &str| forms::login(place, text).map(Sent::Basic);
+    let fixed = |place: &Place, text: &str| {
+        forms::header(place, text).map(|(name, value)| Sent::Header { name, value })
+    };
+    let api_key = |place: &Place, text: &str| {
+        forms::api_key(place, text).map(|(name, key)| Sent::ApiKey { name, key })
+    };
     let mut sent = Vec::new();
     for header in &said.header {
-        sent.push(owning("--header", header, forms::header)?);
+        sent.push(owning("--header", header, fixed)?);
     }
     for key in &said.api_key {
-        sent.push(owning("--api-key", key, forms::api_key)?);
+        sent.push(owning("--api-key", key, api_key)?);
     }
     sent.extend(stated(Place::flag("--bearer"), &said.bearer, bearer)?);
     sent.extend(stated(Place::flag("--basic"), &said.basic, basic)?);

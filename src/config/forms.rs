@@ -8,10 +8,7 @@ use std::{str::FromStr as _, time::Duration};
 
 use crate::{credentials::headers::ApiKey, failure::Failure, secret::Reference};
 
-use super::{
-    layer::{Login, Place},
-    sent::Sent,
-};
+use super::place::{Login, Place};
 
 /// The longest time that can be asked for; more is a slip, and would overflow clocks.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -43,7 +40,7 @@ pub(super) fn login(place: &Place, text: &str) -> Result<Login, Failure> {
 }
 
 /// `[NAME=]REF`.
-pub(super) fn api_key(place: &Place, text: &str) -> Result<Sent, Failure> {
+pub(super) fn api_key(place: &Place, text: &str) -> Result<(String, Reference), Failure> {
     // A `=` after the colon of a reference belongs to its path or its program.
     let (name, key) = match text.split_once('=') {
         Some((name, key)) if !name.contains(':') => (name, key),
@@ -51,11 +48,11 @@ pub(super) fn api_key(place: &Place, text: &str) -> Result<Sent, Failure> {
     };
     // The reference first: of a literal key that ends in `=`, the name would be the key.
     let key = reference(place, key)?;
-    Ok(Sent::ApiKey { name: name.to_owned(), key })
+    Ok((name.to_owned(), key))
 }
 
 /// `Name: value`; the blank after the colon is no part of the value.
-pub(super) fn header(place: &Place, text: &str) -> Result<Sent, Failure> {
+pub(super) fn header(place: &Place, text: &str) -> Result<(String, String), Failure> {
     let (name, value) = text
         .split_once(':')
         .filter(|(name, _)| http::HeaderName::from_bytes(name.as_bytes()).is_ok())
@@ -65,7 +62,7 @@ pub(super) fn header(place: &Place, text: &str) -> Result<Sent, Failure> {
                 .hint("quote the whole header, as in --header 'X-Tenant: acme'")
         })?;
     let value = value.trim_start_matches([' ', '\t']);
-    Ok(Sent::Header { name: name.to_owned(), value: value.to_owned() })
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// A time: a plain number of seconds, as curl has it, or with units.
@@ -144,7 +141,7 @@ mod tests {
             ("file:/a=b", "X-API-Key", "file:/a=b"),
             ("X-Key=file:/a=b", "X-Key", "file:/a=b"),
         ] {
-            let Sent::ApiKey { name, key: said } = api_key(&FLAG, text).unwrap() else { panic!() };
+            let (name, said) = api_key(&FLAG, text).unwrap();
             assert_eq!((name.as_str(), said.to_string().as_str()), (header, key));
         }
         for text in ["canary", "canary==", "X-Key=canary"] {
@@ -161,7 +158,7 @@ mod tests {
             ("X-Tenant: a: b ", "a: b "),
             ("X-Tenant:", ""),
         ] {
-            let Sent::Header { name, value } = header(&FLAG, text).unwrap() else { panic!() };
+            let (name, value) = header(&FLAG, text).unwrap();
             assert_eq!((name.as_str(), value.as_str()), ("X-Tenant", expected));
         }
         for text in ["canary", "Bearer canary: x", ": canary", "X-Tenant : canary", "a=canary"] {

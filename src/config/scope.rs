@@ -15,7 +15,7 @@ use crate::{
     template,
 };
 
-use super::layer::{Login, Place, Stated};
+use super::place::{Login, Place, Stated};
 
 /// The surroundings of the program, as far as configuration may see them.
 pub(super) struct Scope<'a> {

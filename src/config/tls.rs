@@ -1,57 +1,56 @@
-//! Who we are and whom we trust: identity, roots, pins and versions of TLS.
+//! Whom we trust and what we speak: roots, pins and versions of TLS.
 //!
-//! The identity and the roots are each replaced as a whole: a certificate from a flag has nothing
-//! to do with the key of a profile, and `--cacert` trusts exactly the roots it names.
+//! The roots are replaced as a whole: `--cacert` trusts exactly the roots it names.
 
 use std::path::PathBuf;
 
 use crate::{
     failure::Failure,
-    tls::{Http, Minimum, Settings, identity, pins::Pin, roots},
+    tls::{Http, Minimum, Settings, pins::Pin, roots, server_id::SpiffeId, spiffe},
 };
 
-use super::{layer::Layers, scope::Scope};
+use super::{identity, layer::Layers, place::Stated, scope::Scope};
 
 /// The TLS settings of both layers; no file is opened here but that of a passphrase.
 pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failure> {
     let server_name = said.first(|layer| &layer.server_name);
+    let (identity, roots) = (identity::settle(said, scope)?, roots(said, scope)?);
+    let spiffe = said.first(|layer| &layer.spiffe).map(|said| agent(said, scope)).transpose()?;
+    if let (Some(said), true) = (said.first(|layer| &layer.spiffe), identity.is_some()) {
+        let what = "expected one identity, found a certificate as well";
+        return Err(said.place.refuse(what).hint("keep one of --spiffe and --cert"));
+    }
+    let agents = spiffe.is_some();
     Ok(Settings {
-        identity: identity(said, scope)?,
-        roots: roots(said, scope)?,
+        spiffe,
+        identity: if agents { Some(spiffe::identity()) } else { identity },
+        roots: if agents { spiffe::roots(roots) } else { roots },
         pins: pins(said)?,
         server_name: server_name.map(|name| scope.text(name)).transpose()?,
+        server_id: server_id(said, scope)?,
         minimum: minimum(said)?,
         http: http(said)?,
     })
 }
 
-fn identity(said: &Layers, scope: &Scope<'_>) -> Result<Option<identity::Settings>, Failure> {
-    if let (None, Some(key)) = (&said.flags.cert, &said.flags.key) {
-        let what = "expected --cert beside the key, found none";
-        return Err(key.place.refuse(what).hint("name the certificate that the key belongs to"));
+/// `unix:PATH`, or `agent` for the one that the environment names, as every SPIFFE client reads it.
+fn agent(said: &Stated<String>, scope: &Scope<'_>) -> Result<spiffe::Settings, Failure> {
+    let said_or_environment = match said.value.as_str() {
+        "agent" => scope.stated("SPIFFE_ENDPOINT_SOCKET").ok_or_else(|| {
+            said.place
+                .refuse("the variable SPIFFE_ENDPOINT_SOCKET is not set")
+                .hint("set it, or name the agent's socket: unix:///run/spire/agent.sock")
+        })?,
+        _ => Stated { value: said.value.clone(), place: said.place.clone() },
+    };
+    let endpoint = scope.text(&said_or_environment)?;
+    if !endpoint.starts_with("unix:/") {
+        return Err(said_or_environment
+            .place
+            .refuse("expected the agent's socket, as in unix:///run/spire/agent.sock")
+            .hint("the Workload API gives out private keys: only a local socket will do"));
     }
-    let layer = if said.flags.cert.is_some() { &said.flags } else { &said.profile };
-    // Only the passphrase may come from the other side: it opens the key that is chosen.
-    let passphrase = match &said.flags.key_passphrase {
-        None => &layer.key_passphrase,
-        of_flag => of_flag,
-    };
-    let Some(cert) = &layer.cert else {
-        let what = "expected a certificate beside it, found none";
-        let orphan = layer.key.as_ref().map(|key| &key.place);
-        return match orphan.or(passphrase.as_ref().map(|passphrase| &passphrase.place)) {
-            Some(place) => Err(place.refuse(what).hint("--cert FILE, or cert in the profile")),
-            None => Ok(None),
-        };
-    };
-    Ok(Some(identity::Settings {
-        cert: scope.path(cert)?,
-        key: layer.key.as_ref().map(|key| scope.path(key)).transpose()?,
-        passphrase: passphrase
-            .as_ref()
-            .map(|passphrase| scope.open(&passphrase.place, &passphrase.value))
-            .transpose()?,
-    }))
+    Ok(spiffe::Settings { endpoint })
 }
 
 fn roots(said: &Layers, scope: &Scope<'_>) -> Result<roots::Settings, Failure> {
@@ -73,6 +72,11 @@ fn pins(said: &Layers) -> Result<Vec<Pin>, Failure> {
     let Some(pins) = said.first(|layer| &layer.pinnedpubkey) else { return Ok(Vec::new()) };
     let read = |pin: &str| pin.trim().parse().map_err(|failure| pins.place.blame(&failure));
     pins.value.split(';').map(read).collect()
+}
+
+fn server_id(said: &Layers, scope: &Scope<'_>) -> Result<Option<SpiffeId>, Failure> {
+    let Some(id) = said.first(|layer| &layer.server_spiffe_id) else { return Ok(None) };
+    scope.text(id)?.parse().map(Some).map_err(|failure| id.place.blame(&failure))
 }
 
 fn minimum(said: &Layers) -> Result<Minimum, Failure> {

@@ -10,11 +10,7 @@ use crate::{
     upstream::{Settings, proxy, url::UpstreamUrl},
 };
 
-use super::{
-    forms,
-    layer::{Layers, Place},
-    scope::Scope,
-};
+use super::{forms, layer::Layers, place::Place, scope::Scope};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

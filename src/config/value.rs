@@ -14,8 +14,8 @@ use crate::{failure::Failure, secret::Reference};
 
 use super::{
     forms,
-    layer::{Login, Place, Stated},
     nearest::nearest,
+    place::{Login, Place, Stated},
 };
 
 const REFERENCE_KEYS: [&str; 4] = ["env", "file", "command", "ttl"];

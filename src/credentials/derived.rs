@@ -10,7 +10,7 @@ use std::{
 
 use http::HeaderValue;
 
-use super::{Generation, headers, unsent};
+use super::{Generation, unsent};
 use crate::{
     failure::{Failure, Stage},
     secret::Held,
@@ -118,9 +118,16 @@ impl<T: Clone> Derived<T> {
     }
 }
 
+/// The only way to a header value in this folder; none when there is a control character in it.
+pub(super) fn sensitive(bytes: &[u8]) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(bytes).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 /// The header value that is exactly `bytes`, marked sensitive.
 pub(super) fn header(bytes: &[u8]) -> Result<HeaderValue, Unfit> {
-    headers::sensitive(bytes).ok_or_else(|| {
+    sensitive(bytes).ok_or_else(|| {
         Unfit::new(
             "has a line break or another control character in it, which no header can carry",
             "check that it is the token alone",

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{
     Credential, Generation,
-    derived::{self, Derived},
+    derived::{self, Derived, sensitive},
 };
 use crate::{
     failure::{Failure, Stage},
@@ -145,13 +145,6 @@ pub(super) fn free_name(name: &str) -> Result<HeaderName, Failure> {
 
 fn refuse(what: impl Into<std::borrow::Cow<'static, str>>, hint: &'static str) -> Failure {
     Failure::new(Stage::Configuration, what).hint(hint)
-}
-
-/// The only way to a header value in this folder; none when there is a control character in it.
-pub(super) fn sensitive(bytes: &[u8]) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_bytes(bytes).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 /// The credential of all fixed headers.

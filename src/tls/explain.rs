@@ -5,7 +5,7 @@
 
 use rustls::{CertificateError, Error, PeerIncompatible};
 
-use super::{Tls, date::Date, pins::Unpinned};
+use super::{Tls, date::Date, pins::Unpinned, server_id::OtherId};
 use crate::failure::{Failure, Stage};
 
 /// Names of a certificate that are shown; some have hundreds.
@@ -148,6 +148,10 @@ fn special(other: &rustls::OtherError, refused: impl Fn(String) -> Failure) -> F
     if let Some(Unpinned { found }) = other.0.downcast_ref() {
         return refused(format!("its key is {found}, which is none of the pinned ones"))
             .hint("if that is the upstream's new key, give it with --pinnedpubkey");
+    }
+    if let Some(OtherId { expected, found }) = other.0.downcast_ref() {
+        return refused(format!("its SPIFFE id is {found}, expected {expected}"))
+            .hint("if that is the upstream, give its id with --server-spiffe-id");
     }
     // webpki's own error is not in rustls' interface; its text is.
     let text = other.to_string();

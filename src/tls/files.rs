@@ -53,13 +53,20 @@ pub type Contents = HashMap<PathBuf, Zeroizing<Vec<u8>>>;
 pub(super) struct Files {
     hash: Sha256,
     seen: Vec<Seen>,
-    memory: Option<Contents>,
+    memory: Contents,
+    /// Whether there are no files but those in memory.
+    memory_alone: bool,
 }
 
 impl Files {
-    /// Files that are not on any disk.
+    /// Files that are not on any disk, and no others.
     pub(super) fn in_memory(contents: Contents) -> Self {
-        Self { memory: Some(contents), ..Self::default() }
+        Self { memory: contents, memory_alone: true, ..Self::default() }
+    }
+
+    /// Files on disk, but for those that someone else gives.
+    pub(super) fn beside(contents: Contents) -> Self {
+        Self { memory: contents, ..Self::default() }
     }
 
     /// The content of a file; `what` names it in the error ("the client certificate").
@@ -67,11 +74,12 @@ impl Files {
     /// # Errors
     /// At the configuration stage, when it cannot be read or is beyond all measure.
     pub(super) fn read(&mut self, place: Place<'_>, what: &str) -> Result<Content, Failure> {
-        if let Some(memory) = &self.memory {
-            let missing = || unreadable(place, what, &io::ErrorKind::NotFound.into());
-            let bytes = memory.get(place.path).cloned().ok_or_else(missing)?;
+        if let Some(bytes) = self.memory.get(place.path).cloned() {
             self.add(&bytes);
             return Ok(Content { bytes, mode: None });
+        }
+        if self.memory_alone {
+            return Err(unreadable(place, what, &io::ErrorKind::NotFound.into()));
         }
         let (bytes, metadata) =
             contents(place.path).map_err(|error| unreadable(place, what, &error))?;

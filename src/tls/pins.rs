@@ -8,10 +8,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use sha2::{Digest as _, Sha256};
@@ -72,12 +69,12 @@ pub(super) struct Unpinned {
 /// Verifies as usual, then the pin.
 #[derive(Debug)]
 pub(super) struct Pinned {
-    usual: Arc<WebPkiServerVerifier>,
+    usual: Arc<dyn ServerCertVerifier>,
     pins: Vec<Pin>,
 }
 
 impl Pinned {
-    pub(super) fn new(usual: Arc<WebPkiServerVerifier>, pins: Vec<Pin>) -> Self {
+    pub(super) fn new(usual: Arc<dyn ServerCertVerifier>, pins: Vec<Pin>) -> Self {
         Self { usual, pins }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     fmt,
     future::ready,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -129,7 +129,7 @@ impl Way {
         let what = format!("{peer} hung up during the TLS handshake: {}", broken::words(error));
         let hint = broken::certificate_hint(&self.tls);
         Failure::new(Stage::Tls, what)
-            .hint(hint.unwrap_or("is it a TLS port, or does something between cut it off"))
+            .hint(hint.unwrap_or("is it a TLS port, or does something between cut it off".into()))
     }
 }
 
@@ -191,18 +191,18 @@ fn unreachable(
     limit: Duration,
     error: Option<&io::Error>,
 ) -> Failure {
-    let at = Shown(addresses);
+    let at = At(hop, addresses);
     match error {
         Some(error) if error.kind() == io::ErrorKind::TimedOut => {
             expired(&Step::Dial(hop, addresses), limit)
         }
         Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            Failure::new(Stage::Connect, format!("{hop} ({at}) refuses connections"))
+            Failure::new(Stage::Connect, format!("{at} refuses connections"))
                 .hint(format!("is it running, and is {} its port", hop.port()))
         }
         error => {
             let why = error.map_or_else(|| "no connection".to_owned(), broken::words);
-            Failure::new(Stage::Connect, format!("{hop} ({at}) can't be reached: {why}"))
+            Failure::new(Stage::Connect, format!("{at} can't be reached: {why}"))
                 .hint("is this machine on the right network or VPN; is a proxy needed (--proxy)")
         }
     }
@@ -266,7 +266,7 @@ fn expired(step: &Step<'_>, limit: Duration) -> Failure {
             "does this machine's DNS answer; --connect-timeout gives it more time",
         ),
         Step::Dial(hop, addresses) => (
-            format!("{hop} ({}) did not answer within {limit}", Shown(addresses)),
+            format!("{} did not answer within {limit}", At(*hop, addresses)),
             "does a firewall drop it, is a VPN or a proxy (--proxy) needed; --connect-timeout gives \
              it more time",
         ),
@@ -280,6 +280,20 @@ fn expired(step: &Step<'_>, limit: Duration) -> Failure {
         ),
     };
     Failure::new(Stage::Connect, what).hint(hint)
+}
+
+/// A hop with its addresses as a list for people, unless its host is an address itself.
+struct At<'a>(Hop<'a>, &'a [SocketAddr]);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(hop, addresses) = self;
+        write!(f, "{hop}")?;
+        if hop.host().parse::<IpAddr>().is_ok() {
+            return Ok(());
+        }
+        write!(f, " ({})", Shown(addresses))
+    }
 }
 
 /// Addresses as a list for people.

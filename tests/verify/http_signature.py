@@ -17,10 +17,13 @@ ALGORITHMS = {
 
 
 class Headers:
-    """The lines of a head, in order, of which several can have one name."""
+    """The lines of a head, in order, of which several can have one name.
+
+    The library takes each byte of a value as one character.
+    """
 
     def __init__(self, lines):
-        self.lines = [(name, value) for name, value in lines]
+        self.lines = [(name, value.encode().decode("latin-1")) for name, value in lines]
 
     def items(self):
         return list(self.lines)

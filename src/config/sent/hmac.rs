@@ -2,7 +2,7 @@
 
 use crate::{credentials::hmac::Settings, failure::Failure};
 
-use super::super::{layer::Place, scope::Scope, value::Item};
+use super::super::{place::Place, scope::Scope, value::Item};
 
 /// What was said.
 pub(in crate::config) struct Said {}

@@ -13,7 +13,7 @@ use crate::{
 
 use super::super::{
     forms,
-    layer::{Place, Stated},
+    place::{Place, Stated},
     scope::Scope,
     value::Item,
 };
