@@ -162,7 +162,7 @@ pub(super) struct HttpSignature {
 impl HttpSignature {
     pub(super) fn new(settings: Settings) -> Self {
         let mut owned = vec![SIGNATURE_INPUT, SIGNATURE];
-        owned.extend(settings.components.content_digest().map(|_| CONTENT_DIGEST));
+        owned.extend(settings.components.cover_digest().then_some(CONTENT_DIGEST));
         Self { key: Derived::new(settings.key.clone()), settings, owned }
     }
 }
@@ -212,8 +212,7 @@ impl Settings {
         now: Duration,
         nonce: Option<&sfv::StringRef>,
     ) -> Result<(), Failure> {
-        let empty = request.body().is_empty();
-        if self.components.content_digest().is_some_and(|digest| !(digest.optional && empty)) {
+        if self.components.need_digest(request.body()) {
             let digest = self.digest.of(request.body());
             set(request, CONTENT_DIGEST, &digest)?;
         }

@@ -54,7 +54,6 @@ struct Words {
 impl Said {
     /// Reads the table of a profile, or the pairs of the flag.
     pub(in crate::config) fn read(item: &Item<'_>) -> Result<Self, Failure> {
-        let keys = Keys::read(item)?;
         let example = match &item.place {
             Place::Key { .. } => "{ alg = \"ed25519\", key = \"file:key.pem\", keyid = \"me\" }",
             _ => "--http-signature alg=ed25519,key=file:key.pem,keyid=me",
@@ -63,28 +62,17 @@ impl Said {
             let what = format!("expected {name}, found none");
             item.place.refuse(what).hint(format!("write it as in {example}"))
         };
+        if item.text().is_some() {
+            return Err(missing("alg and key"));
+        }
+        let keys = Keys::read(item)?;
         let algorithm = keys.algorithm.ok_or_else(|| missing("alg"))?;
         let key = keys.key.ok_or_else(|| missing("key"))?;
-        if let Some(encoding) = &keys.encoding
-            && algorithm != Algorithm::HmacSha256
-        {
-            return Err(encoding
-                .place
-                .refuse(format_args!("the key of {} is in PEM", algorithm.name()))
-                .hint("remove key_encoding, which is for the shared secret of hmac-sha256"));
-        }
         let components = match keys.components {
             Some(components) => components,
             None => defaults().map_err(|failure| item.place.blame(&failure))?,
         };
-        if let Some(digest) = &keys.digest
-            && components.content_digest().is_none()
-        {
-            return Err(digest
-                .place
-                .refuse("the body is not covered, so there is no digest of it")
-                .hint("add content-digest to the components, or remove this"));
-        }
+        idle(algorithm, keys.encoding.as_ref(), &components, keys.digest.as_ref())?;
         let label = match keys.label {
             Some(label) => label,
             None => Label::new(Label::DEFAULT).map_err(|failure| item.place.blame(&failure))?,
@@ -108,7 +96,7 @@ impl Said {
     /// The headers it owns.
     pub(super) fn headers(&self) -> Vec<String> {
         let mut headers = vec!["signature-input".to_owned(), "signature".to_owned()];
-        headers.extend(self.0.components.content_digest().map(|_| "content-digest".to_owned()));
+        headers.extend(self.0.components.cover_digest().then(|| "content-digest".to_owned()));
         headers
     }
 
@@ -185,6 +173,29 @@ impl Keys {
         }
         Ok(keys)
     }
+}
+
+/// Refuses what was said of something that there is not: whoever wrote it expects it to be there.
+fn idle(
+    algorithm: Algorithm,
+    encoding: Option<&Stated<Encoding>>,
+    components: &Components,
+    digest: Option<&Stated<Digest>>,
+) -> Result<(), Failure> {
+    if let Some(Stated { place, .. }) = encoding
+        && algorithm != Algorithm::HmacSha256
+    {
+        let refused = place.refuse(format_args!("the key of {} is in PEM", algorithm.name()));
+        let hint = "remove key_encoding, which is for the shared secret of hmac-sha256";
+        return Err(refused.hint(hint));
+    }
+    if let Some(Stated { place, .. }) = digest
+        && !components.cover_digest()
+    {
+        let refused = place.refuse("the body is not covered, so there is no digest of it");
+        return Err(refused.hint("add content-digest to the components, or remove this"));
+    }
+    Ok(())
 }
 
 fn algorithm(item: &Item<'_>) -> Result<Algorithm, Failure> {
@@ -267,7 +278,7 @@ mod tests {
     #[test]
     fn what_can_not_be_is_refused_where_it_stands() {
         for (text, what) in [
-            ("file:k.pem", "--http-signature: expected a table"),
+            ("file:k.pem", "--http-signature: expected alg and key, found none"),
             ("key=file:k.pem", "--http-signature: expected alg, found none"),
             ("alg=ed25519", "--http-signature: expected key, found none"),
             ("alg=EdDSA,key=file:k", "--http-signature alg: expected an algorithm"),

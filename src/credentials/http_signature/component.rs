@@ -157,10 +157,19 @@ impl Components {
         Ok(Self(components))
     }
 
-    /// The component that is the digest of the body.
+    /// Whether the digest of a body is covered, in whichever form.
     #[must_use]
-    pub fn content_digest(&self) -> Option<&Component> {
-        self.0.iter().find(|it| it.header().is_some_and(|name| name == "content-digest"))
+    pub fn cover_digest(&self) -> bool {
+        self.digests().next().is_some()
+    }
+
+    /// Whether a request with this body has to have its digest.
+    pub(super) fn need_digest(&self, body: &[u8]) -> bool {
+        self.digests().any(|digest| !(digest.optional && body.is_empty()))
+    }
+
+    fn digests(&self) -> impl Iterator<Item = &Component> {
+        self.0.iter().filter(|it| it.header().is_some_and(|name| name == "content-digest"))
     }
 
     /// The headers that are covered.
@@ -361,7 +370,11 @@ mod tests {
             let failure = components(texts).unwrap_err();
             assert!(failure.what().contains("every request has"), "{failure}");
         }
-        assert!(components(&Components::DEFAULT).unwrap().content_digest().unwrap().optional);
+        let default = components(&Components::DEFAULT).unwrap();
+        assert!(default.need_digest(b"{}") && !default.need_digest(b""));
+        let member = components(&["content-digest?", r#"content-digest;key="sha-256""#]).unwrap();
+        assert!(member.need_digest(b""));
+        assert!(!components(&["@method"]).unwrap().cover_digest());
     }
 
     proptest! {
