@@ -11,6 +11,7 @@ mod it {
     pub(crate) mod support;
 }
 mod hmac;
+mod http_signature;
 mod python;
 mod session;
 

@@ -88,6 +88,10 @@ impl Home {
             }
         }
         fs::write(at.join("secrets/token"), "a-token\n").unwrap();
+        let signing = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        fs::write(at.join("secrets/signing.pem"), signing.serialize_pem()).unwrap();
+        let owner = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(at.join("secrets/signing.pem"), owner).unwrap();
         fs::write(at.join("pki/client.p12"), pkcs12(&pair)).unwrap();
         fs::set_permissions(at.join("pki/client.p12"), fs::Permissions::from_mode(0o600)).unwrap();
         let binary = env!("CARGO_BIN_EXE_countersign");
