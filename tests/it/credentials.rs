@@ -4,6 +4,7 @@
 mod carried;
 mod elsewhere;
 mod headers_helper;
+mod hmac;
 mod http_signature;
 mod refused;
 mod withheld;

@@ -1,3 +1,5 @@
+//! The scheme as a whole: presets, fields, mistakes, and a refusal.
+
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::Duration;

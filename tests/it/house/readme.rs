@@ -18,7 +18,7 @@ use super::{blocks, files, root};
 
 /// The variables that the documents speak of. Clients may fill them in themselves or hand them
 /// on; here countersign does it.
-const VARIABLES: [(&str, &str); 7] = [
+const VARIABLES: [(&str, &str); 8] = [
     ("CLIENT_CERT", "pki/client.pem"),
     ("CLIENT_KEY", "pki/client.key"),
     ("TENANT_ID", "acme"),
@@ -26,6 +26,7 @@ const VARIABLES: [(&str, &str); 7] = [
     ("MCP_API_KEY", "a-key"),
     ("PROXY_PASSWORD", "a-password"),
     ("KEY_PASSPHRASE", "a-passphrase"),
+    ("HMAC_SECRET", "a-shared-secret"),
 ];
 
 /// The other programs that the documents tell people to run.
