@@ -94,9 +94,9 @@ pub fn load_in(cli: &Cli, environment: &dyn Fn(&str) -> Option<String>) -> Resul
     let upstream = upstream::settle(&said, &scope)?;
     Ok(Config {
         bridge: bridge(&said, &upstream.url)?,
+        credentials: credentials::settle(&said, &scope, &upstream.url)?,
         upstream,
         tls: tls::settle(&said, &scope)?,
-        credentials: credentials::settle(&said, &scope)?,
         log: log(cli),
     })
 }

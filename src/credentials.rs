@@ -112,9 +112,7 @@ pub fn stack(settings: &Settings) -> Vec<Arc<dyn Credential>> {
     if !settings.headers.is_empty() {
         stack.push(Arc::new(headers::Fixed::new(&settings.headers)));
     }
-    if let Some(helper) = &settings.helper {
-        stack.push(Arc::new(helper::HeadersHelper::new(helper.clone())));
-    }
+    let place_of_the_helper = stack.len();
     for key in &settings.api_keys {
         stack.push(Arc::new(headers::Key::new(key.clone())));
     }
@@ -132,6 +130,13 @@ pub fn stack(settings: &Settings) -> Vec<Arc<dyn Credential>> {
     }
     if let Some(sigv4) = &settings.aws_sigv4 {
         stack.push(Arc::new(aws_sigv4::AwsSigv4::new(sigv4.clone())));
+    }
+    if let Some(helper) = &settings.helper {
+        // Its headers are known when it has run: it is told whose it must not print.
+        let (fixed, others) = stack.split_at(place_of_the_helper);
+        let others = helper::Others::new(fixed, others);
+        let helper = helper::HeadersHelper::new(helper.clone(), others);
+        stack.insert(place_of_the_helper, Arc::new(helper));
     }
     stack
 }

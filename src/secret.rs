@@ -6,13 +6,16 @@
 
 pub mod cached;
 mod command;
+pub mod environment;
 mod error;
 mod file;
 mod held;
+mod program;
 mod reference;
 
 pub use error::Error;
 pub use held::Held;
+pub use program::{Hidden, Program};
 pub use reference::Reference;
 
 use std::fmt;

@@ -8,8 +8,10 @@ use crate::{
     credentials::{
         Settings, authorization,
         headers::{ApiKey, Header},
+        helper::Server,
     },
     failure::Failure,
+    upstream::url::UpstreamUrl,
 };
 
 use super::{
@@ -32,16 +34,20 @@ const SECRET_HEADERS: [&str; 7] = [
 ];
 
 /// The credentials of both layers, opened.
-pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failure> {
-    one_owner_each(&said.flags.sent)?;
-    one_owner_each(&said.profile.sent)?;
+pub(super) fn settle(
+    layers: &Layers,
+    scope: &Scope<'_>,
+    url: &UpstreamUrl,
+) -> Result<Settings, Failure> {
+    one_owner_each(&layers.flags.sent)?;
+    one_owner_each(&layers.profile.sent)?;
     let replaced = |of_profile: &&Stated<Sent>| {
-        said.flags.sent.iter().any(|flag| flag.value.collides(&of_profile.value).is_some())
+        layers.flags.sent.iter().any(|flag| flag.value.collides(&of_profile.value).is_some())
     };
-    let kept = said.profile.sent.iter().filter(|sent| !replaced(sent));
+    let kept = layers.profile.sent.iter().filter(|sent| !replaced(sent));
 
     let mut settings = Settings::default();
-    for Stated { value, place } in kept.chain(&said.flags.sent) {
+    for Stated { value, place } in kept.chain(&layers.flags.sent) {
         match value {
             Sent::Header { name, value } => {
                 settings.headers.push(header(place, name, value, scope)?);
@@ -59,7 +65,11 @@ pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failu
                 let basic = authorization::Settings::basic(user, password);
                 settings.authorization = Some(basic.map_err(|failure| place.blame(&failure))?);
             }
-            Sent::Helper(said) => settings.helper = Some(said.settle(place, scope)?),
+            Sent::Helper(said) => {
+                let name = layers.profile.name.clone().unwrap_or_else(|| url.host().to_owned());
+                let server = Server { name, url: url.uri().to_string() };
+                settings.helper = Some(said.settle(place, scope, server)?);
+            }
             Sent::Jwt(said) => settings.jwt = Some(said.settle(place, scope)?),
             Sent::Hmac(said) => settings.hmac = Some(said.settle(place, scope)?),
             Sent::HttpSignature(said) => settings.http_signature = Some(said.settle(place, scope)?),

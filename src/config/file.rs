@@ -106,7 +106,8 @@ fn choose(
         None => named("default"),
     };
     if let Some(index) = chosen {
-        return Ok(profiles.swap_remove(index).1);
+        let (name, layer) = profiles.swap_remove(index);
+        return Ok(Layer { name: Some(name), ..layer });
     }
     let names: Vec<&str> = profiles.iter().map(|(name, _)| name.as_str()).collect();
     let (what, hint) = match (wanted, names.join(", ")) {

@@ -20,6 +20,7 @@ pub(super) fn layer(said: &Bridge) -> Result<Layer, Failure> {
     let login = Place::flag("--proxy-user");
     let passphrase = Place::flag("--key-passphrase");
     Ok(Layer {
+        name: None,
         url: text("the URL argument", &said.url),
         cert: text("--cert", &said.cert),
         key: text("--key", &said.key),

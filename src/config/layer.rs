@@ -13,6 +13,8 @@ use super::{
 /// What one source said.
 #[derive(Default)]
 pub(super) struct Layer {
+    /// The profile's name.
+    pub(super) name: Option<String>,
     pub(super) url: Option<Stated<String>>,
     pub(super) cert: Option<Stated<String>>,
     pub(super) key: Option<Stated<String>>,

@@ -73,28 +73,36 @@ pub enum Error {
         maximum: usize,
     },
     /// The program could not be started, or its output not be read.
-    #[error("the program of {reference} could not be run: {source}")]
+    #[error("{program} could not be run: {source}")]
     Program {
         /// Which one.
-        reference: String,
+        program: String,
         /// What the system said.
         source: Arc<io::Error>,
     },
     /// The program said that it failed.
-    #[error("the program of {reference} failed with {status}")]
+    #[error("{program} failed with {status}")]
     Exit {
         /// Which one.
-        reference: String,
+        program: String,
         /// Its exit status or signal.
         status: std::process::ExitStatus,
     },
     /// The program did not finish in time and was killed.
-    #[error("the program of {reference} was not done after {} s and was killed", after.as_secs())]
+    #[error("{program} was not done after {} s and was killed", after.as_secs())]
     Deadline {
         /// Which one.
-        reference: String,
+        program: String,
         /// How long it was given.
         after: Duration,
+    },
+    /// The program printed more than anyone wants, and was killed.
+    #[error("{program} printed more than {} KiB and was killed", maximum / 1024)]
+    Flood {
+        /// Which one.
+        program: String,
+        /// The limit, in bytes.
+        maximum: usize,
     },
     /// The program's run was given up before its end.
     #[error("{0}")]
@@ -133,7 +141,10 @@ impl Error {
             Self::Program { .. } => "check that the program can be executed",
             Self::Exit { .. } => "run it by hand, or see with --debug what it wrote",
             Self::Deadline { .. } => {
-                "it has no terminal to ask on; it, and what it starts, must end or close its output"
+                "it has no terminal to ask on and must end by itself; see with --debug what it wrote"
+            }
+            Self::Flood { .. } => {
+                "its standard output is for what it is asked for alone: send the rest to stderr"
             }
             Self::Interrupted(_) => return None,
         };
