@@ -17,7 +17,10 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::{
-    super::{derived::Unfit, headers},
+    super::{
+        derived::{Unfit, sensitive},
+        headers,
+    },
     expiry::Expiry,
 };
 use crate::secret::Hidden;
@@ -108,7 +111,7 @@ fn header_value(json: &str) -> Result<HeaderValue, &'static str> {
     if text.trim() != *text {
         return Err("has white space at its beginning or end");
     }
-    headers::sensitive(text.as_bytes()).ok_or("has a control character in it")
+    sensitive(text.as_bytes()).ok_or("has a control character in it")
 }
 
 /// The string that `json` is.
