@@ -91,7 +91,7 @@ impl fmt::Debug for Secret {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use std::{
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     /// Everything that is logged on this thread while the guard lives, at every level.
-    pub(super) fn capture() -> (tracing::subscriber::DefaultGuard, Arc<Mutex<Vec<u8>>>) {
+    pub(crate) fn capture() -> (tracing::subscriber::DefaultGuard, Arc<Mutex<Vec<u8>>>) {
         struct Lines(Arc<Mutex<Vec<u8>>>);
 
         impl io::Write for Lines {
