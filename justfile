@@ -24,6 +24,10 @@ deny:
 demo *args:
     cargo run --release -- demo {{args}}
 
+# signatures and tokens, checked by implementations that no one here wrote
+verify:
+    tests/verify/run
+
 # interoperability with the official SDKs, the reference server, the conformance suite, nginx
 sdk:
     tests/sdk/run

@@ -79,12 +79,21 @@ pub struct Bridge {
     /// Client certificate and its chain, PEM; may hold the key as well
     #[arg(long, value_name = "FILE", help_heading = "Client certificate")]
     pub cert: Option<String>,
-    /// Private key, PEM [default: in the file of --cert]
+    /// Private key, PEM or pkcs11:... [default: in the file of --cert]
     #[arg(long, value_name = "FILE", help_heading = "Client certificate")]
     pub key: Option<String>,
-    /// Passphrase of an encrypted key
+    /// Passphrase of an encrypted key, or PIN of its token
     #[arg(long, value_name = "REF", help_heading = "Client certificate")]
     pub key_passphrase: Option<String>,
+    /// Client certificate, chain and key in one PKCS#12 file (.p12, .pfx)
+    #[arg(long, value_name = "FILE", help_heading = "Client certificate")]
+    pub pkcs12: Option<String>,
+    /// Passphrase of the PKCS#12 file
+    #[arg(long, value_name = "REF", help_heading = "Client certificate")]
+    pub pkcs12_passphrase: Option<String>,
+    /// Library of the token, PKCS#11 [default: $PKCS11_MODULE_PATH]
+    #[arg(long, value_name = "FILE", help_heading = "Client certificate")]
+    pub pkcs11_module: Option<String>,
     /// SPIFFE agent that gives identity and roots: unix:PATH or agent
     #[arg(long, value_name = "SOCKET", help_heading = "Client certificate")]
     pub spiffe: Option<String>,
@@ -178,7 +187,7 @@ pub struct Diagnostics {
 }
 
 /// Flags that people know from elsewhere, and what they are here.
-const HABITS: [(&[&str], &str); 7] = [
+const HABITS: [(&[&str], &str); 8] = [
     (
         &["--insecure", "-k", "--allow-http", "--no-verify"],
         "there is no way around verification: --cacert FILE trusts the server's own authority, \
@@ -189,6 +198,7 @@ const HABITS: [(&[&str], &str); 7] = [
     (&["-u", "--user", "--password"], "--basic USER:env:NAME sends a user and a password"),
     (&["-E", "--client-cert"], "--cert FILE is the client certificate"),
     (&["--pass", "--passphrase"], "--key-passphrase env:NAME opens an encrypted key"),
+    (&["--p12", "--pfx"], "--pkcs12 FILE is certificate and key in one file"),
     (&["-x"], "--proxy URL is the proxy"),
 ];
 

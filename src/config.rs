@@ -8,6 +8,7 @@ mod credentials;
 mod file;
 mod flags;
 mod forms;
+mod identity;
 mod layer;
 mod nearest;
 mod pairs;

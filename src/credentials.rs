@@ -8,7 +8,7 @@ pub mod authorization;
 pub mod aws_sigv4;
 mod derived;
 pub mod headers;
-pub mod helper;
+pub mod headers_helper;
 pub mod hmac;
 pub mod http_signature;
 pub mod jwt;
@@ -62,7 +62,7 @@ pub struct Settings {
     /// Headers with a fixed value.
     pub headers: Vec<headers::Header>,
     /// A program that prints headers.
-    pub helper: Option<helper::Settings>,
+    pub helper: Option<headers_helper::Settings>,
     /// Secrets sent as they are, in a header of their own.
     pub api_keys: Vec<headers::ApiKey>,
     /// A token or a login in `Authorization`.
@@ -134,8 +134,8 @@ pub fn stack(settings: &Settings) -> Vec<Arc<dyn Credential>> {
     if let Some(helper) = &settings.helper {
         // Its headers are known when it has run: it is told whose it must not print.
         let (fixed, others) = stack.split_at(place_of_the_helper);
-        let others = helper::Others::new(fixed, others);
-        let helper = helper::HeadersHelper::new(helper.clone(), others);
+        let others = headers_helper::Others::new(fixed, others);
+        let helper = headers_helper::HeadersHelper::new(helper.clone(), others);
         stack.insert(place_of_the_helper, Arc::new(helper));
     }
     stack

@@ -82,10 +82,10 @@ impl Flags {
     const RIGHT: Self = Self { cert: Some(papers::CLIENT), cacert: papers::CA };
 
     fn tls(&self) -> tls::Settings {
-        let identity = self.cert.map(|cert| tls::identity::Settings {
-            cert: cert.into(),
-            key: Some(papers::key_of(cert)),
-            passphrase: None,
+        let identity = self.cert.map(|cert| {
+            use tls::identity::{Pair, Settings, Source};
+            let (cert, key) = (Source::File(cert.into()), Source::File(papers::key_of(cert)));
+            Settings::Pair(Pair { cert, key, passphrase: None })
         });
         let roots = tls::roots::Settings { cacert: vec![self.cacert.into()], ..Default::default() };
         tls::Settings {

@@ -2,15 +2,11 @@
 //!
 //! The one place that fixes their order. It adds nothing of its own.
 
-use std::sync::Arc;
-
-use tokio::sync::watch;
-
 use crate::{
     credentials,
     failure::Failure,
     service::HttpService,
-    tls::Tls,
+    tls::Generations,
     upstream::{self, cookies, redirect},
 };
 
@@ -21,7 +17,7 @@ use crate::{
 pub fn join(
     upstream: &upstream::Settings,
     credentials: &credentials::Settings,
-    tls: watch::Receiver<Arc<Tls>>,
+    tls: impl Into<Generations>,
 ) -> Result<HttpService, Failure> {
     let client = upstream::client(upstream, tls)?;
     // Session affinity belongs to the connection, below what is signed or retried.

@@ -91,7 +91,7 @@ impl fmt::Debug for Secret {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use std::{
@@ -102,7 +102,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// Everything that is logged on this thread while the guard lives, at every level.
-    pub(crate) fn capture() -> (tracing::subscriber::DefaultGuard, Arc<Mutex<Vec<u8>>>) {
+    pub(super) fn capture() -> (tracing::subscriber::DefaultGuard, Arc<Mutex<Vec<u8>>>) {
         struct Lines(Arc<Mutex<Vec<u8>>>);
 
         impl io::Write for Lines {

@@ -6,13 +6,18 @@
 //! nothing turns a check off.
 
 mod alerts;
+mod aside;
+mod chain;
 mod date;
 mod explain;
 mod files;
+mod generations;
 pub mod identity;
 mod key;
 mod pem;
 pub mod pins;
+pub mod pkcs11;
+pub mod pkcs12;
 #[cfg(test)]
 mod pki;
 pub mod reload;
@@ -30,7 +35,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-pub use self::{date::Date, files::Contents};
+pub use self::{date::Date, files::Contents, generations::Generations};
 use crate::failure::{Failure, Stage};
 
 /// What the whole of TLS is made from.
@@ -94,6 +99,12 @@ pub struct Tls {
 }
 
 impl Tls {
+    /// Whether another generation can follow: something of this one came from a file or an agent.
+    #[must_use]
+    pub fn rotates(&self) -> bool {
+        self.identity.is_some() || !self.seen.is_empty()
+    }
+
     /// True once a server has asked for a client certificate in a handshake of this generation.
     #[must_use]
     pub fn was_asked_for_certificate(&self) -> bool {

@@ -18,11 +18,9 @@ mod stream;
 mod tunnel;
 pub mod url;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use tokio::sync::watch;
-
-use crate::{failure::Failure, service::HttpService, tls::Tls};
+use crate::{failure::Failure, service::HttpService, tls::Generations};
 
 /// Where requests go, and how long the way may take.
 #[derive(Clone, Debug)]
@@ -56,6 +54,6 @@ pub struct Settings {
 /// # Errors
 ///
 /// At [`Configuration`](crate::failure::Stage::Configuration): the proxy can't be used.
-pub fn client(settings: &Settings, tls: watch::Receiver<Arc<Tls>>) -> Result<HttpService, Failure> {
-    client::service(settings, tls)
+pub fn client(settings: &Settings, tls: impl Into<Generations>) -> Result<HttpService, Failure> {
+    client::service(settings, tls.into())
 }

@@ -8,7 +8,7 @@ use crate::{
     credentials::{
         Settings, authorization,
         headers::{ApiKey, Header},
-        helper::Server,
+        headers_helper::Server,
     },
     failure::Failure,
     upstream::url::UpstreamUrl,

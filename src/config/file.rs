@@ -22,11 +22,14 @@ use super::{
 };
 
 /// The keys of a profile.
-pub(super) const KEYS: [&str; 26] = [
+pub(super) const KEYS: [&str; 29] = [
     "url",
     "cert",
     "key",
     "key_passphrase",
+    "pkcs12",
+    "pkcs12_passphrase",
+    "pkcs11_module",
     "spiffe",
     "cacert",
     "system_roots",
@@ -130,6 +133,9 @@ fn set(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
         "cert" => layer.cert = Some(item.string()?),
         "key" => layer.key = Some(item.string()?),
         "key_passphrase" => layer.key_passphrase = Some(item.stated(item.reference()?)),
+        "pkcs12" => layer.pkcs12 = Some(item.string()?),
+        "pkcs12_passphrase" => layer.pkcs12_passphrase = Some(item.stated(item.reference()?)),
+        "pkcs11_module" => layer.pkcs11_module = Some(item.string()?),
         "spiffe" => layer.spiffe = Some(item.string()?),
         "cacert" => layer.cacert = item.strings()?,
         "system_roots" => layer.system_roots = Some(item.boolean()?),

@@ -18,13 +18,17 @@ use super::{
 /// A value that is not in the form of its flag.
 pub(super) fn layer(said: &Bridge) -> Result<Layer, Failure> {
     let login = Place::flag("--proxy-user");
-    let passphrase = Place::flag("--key-passphrase");
+    let of_key = Place::flag("--key-passphrase");
+    let of_pkcs12 = Place::flag("--pkcs12-passphrase");
     Ok(Layer {
         name: None,
         url: text("the URL argument", &said.url),
         cert: text("--cert", &said.cert),
         key: text("--key", &said.key),
-        key_passphrase: stated(passphrase, &said.key_passphrase, forms::reference)?,
+        key_passphrase: stated(of_key, &said.key_passphrase, forms::reference)?,
+        pkcs12: text("--pkcs12", &said.pkcs12),
+        pkcs12_passphrase: stated(of_pkcs12, &said.pkcs12_passphrase, forms::reference)?,
+        pkcs11_module: text("--pkcs11-module", &said.pkcs11_module),
         spiffe: text("--spiffe", &said.spiffe),
         cacert: said.cacert.iter().map(|file| stated_text("--cacert", file)).collect(),
         system_roots: said.system_roots.then_some(true),

@@ -2,7 +2,7 @@
 //! it, names the headers it owns and makes settings of it.
 
 mod aws_sigv4;
-mod helper;
+mod headers_helper;
 mod hmac;
 mod http_signature;
 mod jwt;
@@ -12,7 +12,7 @@ use crate::secret::Reference;
 use super::place::Login;
 
 pub(super) use self::{
-    aws_sigv4::Said as AwsSigv4, helper::Said as Helper, hmac::Said as Hmac,
+    aws_sigv4::Said as AwsSigv4, headers_helper::Said as Helper, hmac::Said as Hmac,
     http_signature::Said as HttpSignature, jwt::Said as Jwt,
 };
 

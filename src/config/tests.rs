@@ -2,6 +2,8 @@
 //! the settings or the complaint on the other.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod identity;
+
 use std::{collections::HashMap, ffi::OsString, fs, path::Path};
 
 use super::*;
@@ -75,16 +77,16 @@ fn headers(config: &Config) -> Vec<String> {
 fn the_documented_wrapper_works_as_it_stands() {
     let given = Given::nothing().variable("API_URL", "https://secure.example.com");
     let config = given.config(&["--cert", "/etc/c.pem", "--key", "/etc/c.key"]);
-    let identity = config.tls.identity.unwrap();
-    assert_eq!(identity.cert, Path::new("/etc/c.pem"));
-    assert_eq!(identity.key.as_deref(), Some(Path::new("/etc/c.key")));
+    let identity = identity::pair(&config);
+    assert_eq!(identity::file(&identity.cert), Path::new("/etc/c.pem"));
+    assert_eq!(identity::file(&identity.key), Path::new("/etc/c.key"));
     assert!(config.bridge.uri.to_string().starts_with("https://secure.example.com"));
 
     let unfilled = ["--cert", "${CLIENT_CERT}", "--key", "${CLIENT_KEY}"];
     given.refuses(&unfilled, "--cert: the variable CLIENT_CERT is not set", "\"env\"");
     let given = given.variable("CLIENT_CERT", "c.pem").variable("CLIENT_KEY", "c.key");
-    let identity = given.config(&unfilled).tls.identity.unwrap();
-    assert_eq!(identity.cert, Path::new("c.pem"));
+    let identity = identity::pair(&given.config(&unfilled));
+    assert_eq!(identity::file(&identity.cert), Path::new("c.pem"));
 }
 
 #[test]
@@ -179,32 +181,6 @@ fn numbers_out_of_form_are_named() {
     given.refuses(&["--max-message", "64"], "--max-message: expected at least 4KiB", "");
     Given::url().profile("tls_min = 1.1").refuses(&[], "c.toml:2: tls_min: expected 1.2 or", "");
     Given::url().profile("http = 3").refuses(&[], "c.toml:2: http: expected auto, 1.1 or 2", "");
-}
-
-#[test]
-fn an_identity_is_of_one_source() {
-    let given =
-        Given::url().profile("cert = 'c.pem'\nkey = 'c.key'\nkey_passphrase = 'file:token'");
-    let folder = given.folder.path();
-    let identity = given.config(&[]).tls.identity.unwrap();
-    assert_eq!(identity.cert, folder.join("c.pem"));
-    assert_eq!(identity.key, Some(folder.join("c.key")));
-    let passphrase = identity.passphrase.unwrap();
-    assert_eq!(*passphrase.reference(), Reference::File(folder.join("token")));
-
-    let identity = given.config(&["--cert", "flag.pem"]).tls.identity.unwrap();
-    assert_eq!(identity.cert, Path::new("flag.pem"));
-    assert!(identity.key.is_none() && identity.passphrase.is_none());
-
-    given.refuses(&["--key", "flag.key"], "--key: expected --cert beside the key", "certificate");
-    let bare = Given::url();
-    bare.refuses(&["--key", "flag.key"], "--key: expected --cert", "");
-    bare.refuses(
-        &["--key-passphrase", "REF"],
-        "--key-passphrase: expected a certificate",
-        "--cert",
-    );
-    Given::url().profile("key = 'c.key'").refuses(&[], "c.toml:2: key: expected a certificate", "");
 }
 
 #[test]
@@ -397,8 +373,8 @@ fn the_reference_names_every_flag_and_key_and_no_other() {
 fn a_spiffe_agent_gives_identity_and_roots_unless_roots_are_named() {
     let socket = "unix:///run/agent.sock";
     let config = Given::nothing().config(&["https://a.example", "--spiffe", socket]);
-    assert_eq!(config.tls.spiffe.unwrap().endpoint, socket);
-    assert_eq!(config.tls.identity.unwrap().cert, Path::new("workload-api:svid"));
+    assert_eq!(config.tls.spiffe.as_ref().unwrap().endpoint, socket);
+    assert_eq!(identity::file(&identity::pair(&config).cert), Path::new("workload-api:svid"));
     assert_eq!(config.tls.roots.cacert, [Path::new("workload-api:bundle")]);
 
     let given = Given::nothing().variable("SPIFFE_ENDPOINT_SOCKET", "unix:/tmp/agent.sock");

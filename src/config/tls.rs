@@ -1,21 +1,20 @@
-//! Who we are and whom we trust: identity, roots, pins and versions of TLS.
+//! Whom we trust and what we speak: roots, pins and versions of TLS.
 //!
-//! The identity and the roots are each replaced as a whole: a certificate from a flag has nothing
-//! to do with the key of a profile, and `--cacert` trusts exactly the roots it names.
+//! The roots are replaced as a whole: `--cacert` trusts exactly the roots it names.
 
 use std::path::PathBuf;
 
 use crate::{
     failure::Failure,
-    tls::{Http, Minimum, Settings, identity, pins::Pin, roots, server_id::SpiffeId, spiffe},
+    tls::{Http, Minimum, Settings, pins::Pin, roots, server_id::SpiffeId, spiffe},
 };
 
-use super::{layer::Layers, place::Stated, scope::Scope};
+use super::{identity, layer::Layers, place::Stated, scope::Scope};
 
 /// The TLS settings of both layers; no file is opened here but that of a passphrase.
 pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failure> {
     let server_name = said.first(|layer| &layer.server_name);
-    let (identity, roots) = (identity(said, scope)?, roots(said, scope)?);
+    let (identity, roots) = (identity::settle(said, scope)?, roots(said, scope)?);
     let spiffe = said.first(|layer| &layer.spiffe).map(|said| agent(said, scope)).transpose()?;
     if let (Some(said), true) = (said.first(|layer| &layer.spiffe), identity.is_some()) {
         let what = "expected one identity, found a certificate as well";
@@ -52,35 +51,6 @@ fn agent(said: &Stated<String>, scope: &Scope<'_>) -> Result<spiffe::Settings, F
             .hint("the Workload API gives out private keys: only a local socket will do"));
     }
     Ok(spiffe::Settings { endpoint })
-}
-
-fn identity(said: &Layers, scope: &Scope<'_>) -> Result<Option<identity::Settings>, Failure> {
-    if let (None, Some(key)) = (&said.flags.cert, &said.flags.key) {
-        let what = "expected --cert beside the key, found none";
-        return Err(key.place.refuse(what).hint("name the certificate that the key belongs to"));
-    }
-    let layer = if said.flags.cert.is_some() { &said.flags } else { &said.profile };
-    // Only the passphrase may come from the other side: it opens the key that is chosen.
-    let passphrase = match &said.flags.key_passphrase {
-        None => &layer.key_passphrase,
-        of_flag => of_flag,
-    };
-    let Some(cert) = &layer.cert else {
-        let what = "expected a certificate beside it, found none";
-        let orphan = layer.key.as_ref().map(|key| &key.place);
-        return match orphan.or(passphrase.as_ref().map(|passphrase| &passphrase.place)) {
-            Some(place) => Err(place.refuse(what).hint("--cert FILE, or cert in the profile")),
-            None => Ok(None),
-        };
-    };
-    Ok(Some(identity::Settings {
-        cert: scope.path(cert)?,
-        key: layer.key.as_ref().map(|key| scope.path(key)).transpose()?,
-        passphrase: passphrase
-            .as_ref()
-            .map(|passphrase| scope.open(&passphrase.place, &passphrase.value))
-            .transpose()?,
-    }))
 }
 
 fn roots(said: &Layers, scope: &Scope<'_>) -> Result<roots::Settings, Failure> {

@@ -67,9 +67,10 @@ impl Tls {
                 "the upstream {host} demands a client certificate and can't use ours \
                  ({identity}): {name}"
             ))
-            .hint(
-                "give --cert one with another kind of key: the upstream takes no signature of this",
-            );
+            .hint(format!(
+                "give {} one with another kind of key: the upstream takes no signature of this",
+                identity.flag
+            ));
         }
         let what = match about {
             About::Handshake => format!(
@@ -80,21 +81,21 @@ impl Tls {
                 "the upstream {host} refused our client certificate ({identity}): {name}, {why}"
             ),
         };
-        let cert = identity.cert.display();
+        let place = &identity.place;
         failure(what).hint(match alert {
-            _ if identity.expired() => format!("renew the certificate in {cert} (--cert)"),
+            _ if identity.expired() => format!("renew the certificate in {place}"),
             _ if identity.not_yet_valid() => {
-                format!("the certificate in {cert} (--cert) is not valid yet: look at the clock")
+                format!("the certificate in {place} is not valid yet: look at the clock")
             }
             Alert::CertificateExpired => {
-                format!("a CA certificate in {cert} (--cert) may be out of date, or a clock wrong")
+                format!("a CA certificate in {place} may be out of date, or a clock wrong")
             }
             Alert::UnsupportedCertificate => format!(
-                "{cert} (--cert) must hold a certificate for clients (extended key usage \
+                "{place} must hold a certificate for clients (extended key usage \
                  clientAuth)"
             ),
             _ => format!(
-                "{cert} (--cert) must hold a certificate from a CA that the upstream accepts, and \
+                "{place} must hold a certificate from a CA that the upstream accepts, and \
                  after it the CAs between the two"
             ),
         })

@@ -1,11 +1,11 @@
 //! Who we are to the upstream: the client certificate with its chain, and the key to it.
 //!
-//! Files go in, a checked pair comes out: the key fits the first certificate. Whether the
-//! certificate is in date is told and not decided; the upstream decides.
+//! PEM files, one file of PKCS#12 or a token go in, a checked pair comes out: the key fits the first
+//! certificate. Whether the certificate is in date is told and not decided; the upstream decides.
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,28 +18,55 @@ use rustls::{
     pki_types::CertificateDer,
     sign::{CertifiedKey, SigningKey},
 };
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{
+    chain,
     date::Date,
     files::{Content, Files, Place},
-    key,
-    pem::{self, Looks},
+    key, pkcs11, pkcs12,
 };
 use crate::{
     failure::{Failure, Stage},
     secret::Held,
 };
 
+const CERT: &str = "--cert";
+
 /// Where the identity is.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// The certificate and its chain, PEM (`--cert`).
-    pub cert: PathBuf,
-    /// The private key, PEM (`--key`); `None`: in the same file.
-    pub key: Option<PathBuf>,
-    /// The passphrase of an encrypted key (`--key-passphrase`).
+pub enum Settings {
+    /// A certificate and its key, each in a place of its own or in one file.
+    Pair(Pair),
+    /// Both in one PKCS#12 file.
+    Pkcs12(pkcs12::Settings),
+}
+
+/// Where a certificate and its key are.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The certificate and its chain (`--cert`).
+    pub cert: Source,
+    /// The private key (`--key`), which may be in the file of the certificate.
+    pub key: Source,
+    /// The passphrase of an encrypted key in PEM (`--key-passphrase`).
     pub passphrase: Option<Held>,
+}
+
+/// A place that a certificate or a key can be in.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file in PEM.
+    File(PathBuf),
+    /// A token.
+    Token(Box<pkcs11::Object>),
+}
+
+impl Settings {
+    /// Whether a part of it is where no file shows that it has changed.
+    pub(super) fn is_on_token(&self) -> bool {
+        let on_token = |source: &Source| matches!(source, Source::Token(_));
+        matches!(self, Self::Pair(pair) if on_token(&pair.cert) || on_token(&pair.key))
+    }
 }
 
 /// What people need to know of the certificate: whose it is, and when it holds.
@@ -52,8 +79,10 @@ pub struct Summary {
     pub not_before: Date,
     /// The last moment in which it is valid.
     pub not_after: Date,
-    /// The file it came from.
-    pub cert: PathBuf,
+    /// Where it came from: `client.pem (--cert)`.
+    pub place: String,
+    /// The flag of that place.
+    pub flag: &'static str,
 }
 
 impl Summary {
@@ -69,7 +98,8 @@ impl Summary {
         Date::now() < self.not_before
     }
 
-    fn read(certificate: &X509Certificate<'_>, path: &Path) -> Self {
+    fn read(leaf: &CertificateDer<'_>, place: String, flag: &'static str) -> Result<Self, Failure> {
+        let certificate = chain::parse(leaf, &place, 1)?;
         let subject = certificate.subject();
         let subject = if subject.iter().next().is_some() {
             subject.to_string()
@@ -79,12 +109,13 @@ impl Summary {
             let first = names.and_then(|names| names.value.general_names.first());
             first.map_or_else(|| "no name".to_owned(), ToString::to_string)
         };
-        Self {
+        Ok(Self {
             subject: subject.replace(char::is_control, " "),
             not_before: Date(certificate.validity().not_before.timestamp()),
             not_after: Date(certificate.validity().not_after.timestamp()),
-            cert: path.to_owned(),
-        }
+            place,
+            flag,
+        })
     }
 }
 
@@ -112,9 +143,10 @@ pub(super) struct Identity {
 impl Identity {
     /// Says what is no error and yet should not stay.
     pub(super) fn warn(&self) {
-        let (summary, cert) = (&self.summary, self.summary.cert.display());
+        let summary = &self.summary;
         if summary.expired() || summary.not_yet_valid() {
-            tracing::warn!("the client certificate {cert} (--cert) is out of date: {summary}");
+            let place = &summary.place;
+            tracing::warn!("the client certificate {place} is out of date: {summary}");
         }
         if let Some((path, mode)) = &self.exposed {
             let path = path.display();
@@ -131,89 +163,74 @@ impl Identity {
 /// # Errors
 /// At the configuration stage, with the path and the flag.
 pub(super) async fn load(settings: &Settings, files: &mut Files) -> Result<Identity, Failure> {
-    let cert_place = Place { path: &settings.cert, flag: "--cert" };
-    let cert_file = files.read(cert_place, "the client certificate")?;
-    let separate = match &settings.key {
-        Some(path) if *path != settings.cert => {
-            let place = Place { path, flag: "--key" };
-            Some((place, files.read(place, "the private key")?))
+    match settings {
+        Settings::Pair(pair) => pair_of(pair, files).await,
+        Settings::Pkcs12(settings) => in_one(settings, files).await,
+    }
+}
+
+async fn pair_of(pair: &Pair, files: &mut Files) -> Result<Identity, Failure> {
+    let (chain, place, file) = match &pair.cert {
+        Source::File(path) => {
+            let place = Place { path, flag: CERT };
+            let file = files.read(place, "the client certificate")?;
+            (chain::read(&file.bytes, &place)?, place.to_string(), Some((path, file)))
         }
-        _ => None,
+        Source::Token(object) => {
+            let chain = pkcs11::chain(object).await?;
+            chain.iter().for_each(|certificate| files.add(certificate));
+            (chain, object.to_string(), None)
+        }
     };
-    let (key_place, key_file): (Place<'_>, &Content) = match &separate {
-        Some((place, content)) => (*place, content),
-        None => (cert_place, &cert_file),
+    let summary = Summary::read(&chain[0], place, CERT)?;
+    let (path, file) = match (&pair.key, file) {
+        (Source::Token(object), _) => {
+            let key = pkcs11::key(object, &chain[0]).await?;
+            let certified = Arc::new(CertifiedKey::new(chain, key));
+            return Ok(Identity { certified, summary, exposed: None });
+        }
+        (Source::File(key), Some((cert, file))) if cert == key => {
+            (Place { path: key, flag: CERT }, file)
+        }
+        (Source::File(key), _) => {
+            let place = Place { path: key, flag: "--key" };
+            (place, files.read(place, "the private key")?)
+        }
     };
-
-    let chain = chain(&cert_file.bytes, cert_place)?;
-    let summary =
-        parse(&chain[0], cert_place, 1).map(|leaf| Summary::read(&leaf, cert_place.path))?;
-    let key = key::load(&key_file.bytes, key_place, settings.passphrase.as_ref()).await?;
+    let key = key::load(&file.bytes, path, pair.passphrase.as_ref()).await?;
     let certified = CertifiedKey::new(chain, key);
-    fits(&certified, &summary, cert_place, key_place)?;
+    fits(&certified, &summary, path)?;
+    let exposed = exposed(&file, path);
+    Ok(Identity { certified: Arc::new(certified), summary, exposed })
+}
 
-    // Others, not the group: a group that may read keys is a way to share one on purpose.
-    let exposed = key_file.mode.filter(|mode| mode & 0o007 != 0);
+async fn in_one(settings: &pkcs12::Settings, files: &mut Files) -> Result<Identity, Failure> {
+    let place = settings.place();
+    let file = files.read(place, "the client certificate and key")?;
+    let pkcs12::Opened { chain, key } = pkcs12::open(settings, &file.bytes).await?;
+    let summary = Summary::read(&chain[0], place.to_string(), place.flag)?;
     Ok(Identity {
-        certified: Arc::new(certified),
+        certified: Arc::new(CertifiedKey::new(chain, key)),
         summary,
-        exposed: exposed.map(|mode| (key_place.path.to_owned(), mode)),
+        exposed: exposed(&file, place),
     })
 }
 
-/// Every certificate in the file, in its order; at least one.
-fn chain(file: &[u8], place: Place<'_>) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let broken = |error| refused(format!("cannot read the client certificate in {place}: {error}"));
-    let mut chain = Vec::new();
-    for section in pem::sections(file).map_err(broken)? {
-        if section.is_certificate() {
-            let certificate = CertificateDer::from(section.der().map_err(broken)?.to_vec());
-            parse(&certificate, place, chain.len() + 1)?;
-            chain.push(certificate);
-        }
-    }
-    if chain.is_empty() { Err(missing(file, place)) } else { Ok(chain) }
-}
-
-fn parse<'a>(
-    certificate: &'a CertificateDer<'_>,
-    place: Place<'_>,
-    number: usize,
-) -> Result<X509Certificate<'a>, Failure> {
-    match X509Certificate::from_der(certificate) {
-        Ok((_, parsed)) => Ok(parsed),
-        Err(_) => Err(refused(format!("certificate {number} in {place} is broken"))),
-    }
-}
-
-fn missing(file: &[u8], place: Place<'_>) -> Failure {
-    let looks = Looks::at(file);
-    let failure = refused(format!(
-        "expected a certificate in PEM in {place}, found none; this looks like {}",
-        looks.words()
-    ));
-    match looks.conversion(place.path) {
-        Some(command) => failure.hint(format!("to convert it: {command}")),
-        None if looks == Looks::PemKey => {
-            failure.hint("--cert takes the certificate and --key the key: are they swapped")
-        }
-        None => failure.hint("--cert takes a file with -----BEGIN CERTIFICATE-----"),
-    }
+/// The file and its mode, where others can read it: not the group, since a group that may read
+/// keys is a way to share one on purpose.
+fn exposed(file: &Content, place: Place<'_>) -> Option<(PathBuf, u32)> {
+    let mode = file.mode.filter(|mode| mode & 0o007 != 0)?;
+    Some((place.path.to_owned(), mode))
 }
 
 /// The key is the one to the first certificate.
-fn fits(
-    certified: &CertifiedKey,
-    summary: &Summary,
-    cert: Place<'_>,
-    key: Place<'_>,
-) -> Result<(), Failure> {
+fn fits(certified: &CertifiedKey, summary: &Summary, key: Place<'_>) -> Result<(), Failure> {
     if fits_one(&certified.key, &certified.cert[0]) {
         return Ok(());
     }
     let failure = refused(format!(
-        "the private key in {key} does not fit the certificate in {cert} ({})",
-        summary.subject
+        "the private key in {key} does not fit the certificate in {} ({})",
+        summary.place, summary.subject
     ));
     let other = certified.cert.iter().position(|other| fits_one(&certified.key, other));
     Err(match other {
@@ -272,6 +289,11 @@ mod tests {
     use super::*;
     use crate::tls::pki::{Ca, Folder};
 
+    fn alone(cert: PathBuf) -> Settings {
+        let file = Source::File(cert);
+        Settings::Pair(Pair { cert: file.clone(), key: file, passphrase: None })
+    }
+
     async fn read(settings: &Settings) -> Result<Identity, Failure> {
         load(settings, &mut Files::default()).await
     }
@@ -285,7 +307,7 @@ mod tests {
             [format!("{}{}{key}", leaf.pem, ca.pem), format!("{key}{}{}", leaf.pem, ca.pem)]
         {
             let cert = folder.write("both.pem", content);
-            let identity = read(&Settings { cert, key: None, passphrase: None }).await.unwrap();
+            let identity = read(&alone(cert)).await.unwrap();
             assert_eq!(identity.certified.cert, [leaf.der.clone(), ca.der.clone()]);
             assert_eq!(identity.summary.subject, "CN=client");
         }
@@ -339,7 +361,7 @@ mod tests {
         for (content, words, hint) in [
             (leaf.key.serialize_pem().into_bytes(), "looks like a private key", "swapped"),
             (leaf.der.to_vec(), "looks like a certificate in DER", "openssl x509 -inform DER"),
-            (b"0\x82\x01\x01\x02\x01\x03".to_vec(), "looks like PKCS#12", "openssl pkcs12"),
+            (b"0\x82\x01\x01\x02\x01\x03".to_vec(), "looks like PKCS#12", "--pkcs12 "),
         ] {
             folder.write("client.pem", content);
             let failure = read(&settings).await.err().unwrap();
@@ -347,9 +369,8 @@ mod tests {
             assert!(failure.what().contains("client.pem (--cert)"), "{failure}");
             assert!(failure.next_step().unwrap().contains(hint), "{failure}");
         }
-        folder.write("client.pem", &leaf.pem);
-        let alone = Settings { key: None, ..settings };
-        let failure = read(&alone).await.err().unwrap();
+        let settings = alone(folder.write("client.pem", &leaf.pem));
+        let failure = read(&settings).await.err().unwrap();
         assert!(failure.what().contains("no private key"), "{failure}");
         assert!(failure.next_step().unwrap().contains("--key"));
     }

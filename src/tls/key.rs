@@ -124,6 +124,7 @@ fn missing(file: &[u8], place: Place<'_>) -> Failure {
         looks.words()
     ));
     match looks.conversion(place.path) {
+        _ if looks == Looks::Pkcs12 => failure.hint(pem::takes_pkcs12(place.path)),
         Some(command) => failure.hint(format!("to convert it: {command}")),
         None => failure.hint("name the file with -----BEGIN PRIVATE KEY----- with --key"),
     }

@@ -189,6 +189,11 @@ impl Looks {
     }
 }
 
+/// The next step for PKCS#12 where a client certificate or its key in PEM was asked for.
+pub(super) fn takes_pkcs12(path: &Path) -> String {
+    format!("--pkcs12 {} takes it, in place of --cert and --key", path.display())
+}
+
 /// What is inside a DER or BER SEQUENCE, if the bytes begin with one.
 fn sequence(bytes: &[u8]) -> Option<&[u8]> {
     let (&[0x30, length], rest) = bytes.split_first_chunk::<2>()? else { return None };

@@ -40,8 +40,23 @@ impl Ca {
         Self { pem: cert.pem(), der: cert.der().clone(), issuer: Issuer::new(params, key) }
     }
 
+    /// Another authority, with a certificate of this one.
+    pub(super) fn authority(&self, name: &str) -> Self {
+        let mut params = params(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        Self { pem: cert.pem(), der: cert.der().clone(), issuer: Issuer::new(params, key) }
+    }
+
     pub(super) fn leaf(&self, name: &str) -> Leaf {
         self.leaf_of(&PKCS_ECDSA_P256_SHA256, name, |_| ())
+    }
+
+    /// A certificate to the key of `leaf` that holds for longer than anyone needs.
+    pub(super) fn renewed(&self, leaf: &Leaf, name: &str) -> CertificateDer<'static> {
+        params(name).signed_by(&leaf.key, &self.issuer).unwrap().der().clone()
     }
 
     pub(super) fn leaf_of(
@@ -96,11 +111,11 @@ impl Folder {
 
     /// `client.pem` and `client.key` of a leaf.
     pub(super) fn identity(&self, leaf: &Leaf) -> identity::Settings {
-        identity::Settings {
-            cert: self.write("client.pem", &leaf.pem),
-            key: Some(self.write("client.key", leaf.key.serialize_pem())),
+        identity::Settings::Pair(identity::Pair {
+            cert: identity::Source::File(self.write("client.pem", &leaf.pem)),
+            key: identity::Source::File(self.write("client.key", leaf.key.serialize_pem())),
             passphrase: None,
-        }
+        })
     }
 
     /// Settings that trust `ca` alone.

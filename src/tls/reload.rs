@@ -11,7 +11,13 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-use super::{Settings, Tls, files::Seen, spiffe::Agent};
+use super::{
+    Settings, Tls,
+    files::Seen,
+    generations::{Generations, Look},
+    identity,
+    spiffe::Agent,
+};
 use crate::failure::Failure;
 
 /// How often the files are looked at.
@@ -22,23 +28,26 @@ const LOOK: Duration = Duration::from_secs(2);
 /// (a passphrase, a permission).
 const THOROUGH: u32 = 5;
 
+/// How many may wait for a look: as many as there are connections being made.
+const WAITING: usize = 64;
+
 /// The generations, beginning with the first, and the future to spawn that makes the next ones;
-/// none if there is no file that could change. It ends when the last receiver is dropped.
+/// none if there is no file or token that could change. It ends when the last of [`Generations`] is dropped.
 /// `hangup` asks for a reload at once (SIGHUP).
-///
-/// Without the future the sender is gone: `borrow` goes on working, and `changed` is an error at
-/// once.
 pub fn start(
     settings: Settings,
     mut first: Tls,
     hangup: mpsc::Receiver<()>,
-) -> (watch::Receiver<Arc<Tls>>, Option<impl Future<Output = ()> + Send + 'static>) {
+) -> (Generations, Option<impl Future<Output = ()> + Send + 'static>) {
     let (seen, agent) = (first.seen.clone(), first.agent.take());
-    let changes = !seen.is_empty() || agent.is_some();
+    // A token is looked at again when someone asks; nothing about it can be watched.
+    let on_token = settings.identity.as_ref().is_some_and(identity::Settings::is_on_token);
+    let changes = !seen.is_empty() || agent.is_some() || on_token;
     let (generations, current) = watch::channel(Arc::new(first));
+    let (asking, looks) = mpsc::channel(WAITING);
     let watch = Watch { settings, seen, generations, failed: None };
-    let future = changes.then(|| watch.run(agent, hangup));
-    (current, future)
+    let future = changes.then(|| watch.run(agent, hangup, looks));
+    (Generations::new(current, asking), future)
 }
 
 /// Waits for the agent, if there is one.
@@ -58,10 +67,16 @@ struct Watch {
 }
 
 impl Watch {
-    async fn run(mut self, mut agent: Option<Agent>, mut hangup: mpsc::Receiver<()>) {
-        let mut looks = interval_at(Instant::now() + LOOK, LOOK);
+    async fn run(
+        mut self,
+        mut agent: Option<Agent>,
+        mut hangup: mpsc::Receiver<()>,
+        mut looks: mpsc::Receiver<Look>,
+    ) {
+        let mut ticks = interval_at(Instant::now() + LOOK, LOOK);
         // After a sleep of the machine one look is enough.
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut waiting = Vec::new();
         let mut signals = true;
         for count in 1_u32.. {
             let (mut asked, mut pushed) = (false, false);
@@ -72,14 +87,19 @@ impl Watch {
                     asked = signals;
                 }
                 () = pushed_by(agent.as_mut()) => pushed = true,
-                _ = looks.tick() => {}
+                1.. = looks.recv_many(&mut waiting, WAITING) => {}
+                _ = ticks.tick() => {}
             }
-            let thorough = count.is_multiple_of(THOROUGH);
+            let thorough = count.is_multiple_of(THOROUGH) || !waiting.is_empty();
             // All of them, each time: what was seen must be as old for one as for the others.
             let changed =
                 self.seen.iter_mut().fold(false, |any, seen| seen.changed(thorough) | any);
             if asked || pushed || changed || (thorough && self.failed.is_some()) {
                 self.load(agent.as_ref(), asked).await;
+            }
+            for look in waiting.drain(..) {
+                // Who asked may have gone.
+                let _ = look.send(());
             }
         }
     }
@@ -103,9 +123,9 @@ impl Watch {
         }
         match &tls.identity {
             Some(identity) => tracing::info!(
-                "reloaded the TLS files: the client certificate is {} ({}), valid from {} until {}",
+                "reloaded the TLS files: the client certificate is {} in {}, valid from {} until {}",
                 identity.subject,
-                identity.cert.display(),
+                identity.place,
                 identity.not_before,
                 identity.not_after
             ),
@@ -145,6 +165,7 @@ mod tests {
         folder: Folder,
         ca: Ca,
         current: watch::Receiver<Arc<Tls>>,
+        generations: Generations,
         hangup: mpsc::Sender<()>,
     }
 
@@ -157,7 +178,9 @@ mod tests {
             let (current, future) =
                 super::start(settings.clone(), load(&settings).await.unwrap(), signals);
             tokio::spawn(future.unwrap());
-            Self { folder, ca, current, hangup }
+            let generations = current;
+            let current = generations.watch();
+            Self { folder, ca, current, generations, hangup }
         }
 
         fn subject(&mut self) -> String {
@@ -292,12 +315,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn whoever_was_refused_has_the_files_looked_at_now_and_once_for_all() {
+        let rotation = Rotation::start().await;
+        let refused = rotation.generations.current();
+        let begin = Instant::now();
+        assert!(!rotation.generations.newer_than(&refused).await, "they are the same files");
+        rotation.folder.identity(&rotation.ca.leaf("second"));
+        let all = (0..100).map(|_| rotation.generations.newer_than(&refused));
+        assert!(futures_util::future::join_all(all).await.into_iter().all(|newer| newer));
+        assert!(begin.elapsed() < LOOK);
+        let second = rotation.generations.current();
+        assert!(rotation.generations.newer_than(&refused).await, "without another look");
+        assert!(Arc::ptr_eq(&second, &rotation.generations.current()));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn without_files_there_is_nothing_to_watch_and_without_readers_no_one_to_tell() {
         let without = settings(roots::Settings::default());
         let first = load(&without).await.unwrap();
         let (current, future) = super::start(without, first, mpsc::channel(1).1);
         assert!(future.is_none());
-        assert!(current.borrow().identity.is_none());
+        assert!(current.current().identity.is_none());
 
         let (folder, ca) = (Folder::new(), Ca::new("ca"));
         let with = folder.trusting(&ca);

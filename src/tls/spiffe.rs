@@ -30,7 +30,11 @@ pub struct Settings {
 /// The identity that the agent gives.
 #[must_use]
 pub fn identity() -> identity::Settings {
-    identity::Settings { cert: SVID.into(), key: Some(KEY.into()), passphrase: None }
+    identity::Settings::Pair(identity::Pair {
+        cert: identity::Source::File(SVID.into()),
+        key: identity::Source::File(KEY.into()),
+        passphrase: None,
+    })
 }
 
 /// The roots that the agent gives, where the user names none of his own; `--system-roots` adds to

@@ -3,7 +3,7 @@
 //! The question is always the same: may the upstream have processed the request? Only what is
 //! proven is said to be unprocessed, since such requests are sent again; all else is unknown.
 
-use std::{error::Error, io};
+use std::{borrow::Cow, error::Error, io};
 
 use http::Extensions;
 use hyper_util::client::legacy;
@@ -38,7 +38,7 @@ pub(super) fn failure(error: legacy::Error, upstream: &UpstreamUrl, tls: &Tls) -
             Stage::Connect,
             format!("the connection to {peer} broke before the request was sent: {cause}"),
         )
-        .hint(certificate_hint(tls).unwrap_or("is it overloaded or going down: try again"))
+        .hint(certificate_hint(tls).unwrap_or("is it overloaded or going down: try again".into()))
     } else if is_unprocessed(&error) {
         Failure::new(Stage::Connect, format!("{peer} takes no more requests now: {cause}"))
             .hint("it said that it did not process this one: try again")
@@ -55,7 +55,7 @@ pub(super) fn failure(error: legacy::Error, upstream: &UpstreamUrl, tls: &Tls) -
         )
         .hint(
             certificate_hint(tls)
-                .unwrap_or("the request may have been processed: look before you repeat it"),
+                .unwrap_or("the request may have been processed: look before you repeat it".into()),
         )
     };
     failure.caused_by(error)
@@ -72,15 +72,19 @@ fn last_words(error: &legacy::Error) -> Option<rustls::Error> {
 }
 
 /// What to do when a server that asked for a client certificate hangs up without a word.
-pub(super) fn certificate_hint(tls: &Tls) -> Option<&'static str> {
+pub(super) fn certificate_hint(tls: &Tls) -> Option<Cow<'static, str>> {
     match (tls.was_asked_for_certificate(), &tls.identity) {
         (false, _) => None,
-        (true, None) => {
-            Some("it asked for a client certificate: give one with --cert FILE and --key FILE")
-        }
-        (true, Some(_)) => {
-            Some("it asked for a client certificate and may not have accepted ours (--cert)")
-        }
+        (true, None) => Some(
+            "it asked for a client certificate: give one with --cert FILE and --key FILE".into(),
+        ),
+        (true, Some(identity)) => Some(
+            format!(
+                "it asked for a client certificate and may not have accepted ours ({})",
+                identity.flag
+            )
+            .into(),
+        ),
     }
 }
 

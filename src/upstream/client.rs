@@ -20,7 +20,6 @@ use hyper_util::{
     client::legacy::{Client, ResponseFuture},
     rt::{TokioExecutor, TokioTimer},
 };
-use tokio::sync::watch;
 use tower::service_fn;
 
 use super::{
@@ -34,7 +33,7 @@ use super::{
 use crate::{
     failure::{Failure, Stage},
     service::{Body, HttpService, Presented, Request, Response},
-    tls::Tls,
+    tls::{Generations, Tls},
 };
 
 /// Load balancers forget an idle connection after a minute, and few sooner.
@@ -59,10 +58,7 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// Times that a request is sent at most, when the upstream says that it did not process it.
 const TRIES: usize = 3;
 
-pub(super) fn service(
-    settings: &Settings,
-    tls: watch::Receiver<Arc<Tls>>,
-) -> Result<HttpService, Failure> {
+pub(super) fn service(settings: &Settings, tls: Generations) -> Result<HttpService, Failure> {
     let upstream = Arc::new(Upstream::new(settings.clone(), tls)?);
     Ok(HttpService::new(service_fn(move |request| {
         let upstream = Arc::clone(&upstream);
@@ -74,6 +70,7 @@ struct Upstream {
     settings: Settings,
     proxy: Option<Arc<Proxy>>,
     source: Arc<Source>,
+    generations: Generations,
     /// Held for as long as it takes to begin a request, never across a wait.
     pool: Mutex<Pool>,
     /// Whether the last response came over HTTP/2.
@@ -87,13 +84,14 @@ struct Pool {
 }
 
 impl Upstream {
-    fn new(settings: Settings, tls: watch::Receiver<Arc<Tls>>) -> Result<Self, Failure> {
-        let generation = Arc::clone(&tls.borrow());
+    fn new(settings: Settings, tls: Generations) -> Result<Self, Failure> {
+        let generation = tls.current();
         let proxy = settings.proxy.choose(&settings.url)?.map(Arc::new);
         let (upstream, maximum_age) = (settings.url.clone(), settings.maximum_age);
         Ok(Self {
             pool: Mutex::new(Pool::new(&settings, &proxy, generation)),
-            source: Arc::new(Source { upstream, tls, maximum_age }),
+            source: Arc::new(Source { upstream, tls: tls.watch(), maximum_age }),
+            generations: tls,
             multiplexed: AtomicBool::new(false),
             settings,
             proxy,
@@ -107,8 +105,10 @@ impl Upstream {
             return Err(Failure::new(Stage::Configuration, what));
         }
         // HTTP/2 servers end a connection every thousand requests or so, and say which ones they
-        // did not get to. Other requests need no copy, whose map of headers is dear.
-        let spare = self.multiplexed.load(Ordering::Relaxed).then(|| request.clone());
+        // did not get to; and a handshake fails where the other side has rotated first. Other
+        // requests need no copy, whose map of headers is dear.
+        let again = self.multiplexed.load(Ordering::Relaxed) || self.source.tls.borrow().rotates();
+        let spare = again.then(|| request.clone());
         let mut request = request;
         let mut tries = 1;
         loop {
@@ -119,15 +119,25 @@ impl Upstream {
                 Ok(response) => return Ok(self.arriving(response, generation, shown, listens)),
                 Err(error) => error,
             };
+            let unprocessed = broken::is_unprocessed(&error);
+            let failure = broken::failure(error, url, &generation);
             match &spare {
-                Some(spare) if tries < TRIES && broken::is_unprocessed(&error) => {
+                Some(spare)
+                    if tries < TRIES
+                        && (unprocessed || self.is_outdated(&failure, &generation).await) =>
+                {
                     request = spare.clone();
                     tries += 1;
                 }
-                _ => return Err(broken::failure(error, url, &generation)),
+                _ => return Err(failure),
             }
             tracing::debug!(upstream = %url, "not processed, as it says: sending once more");
         }
+    }
+
+    /// Whether a handshake that failed has a newer generation to be tried with.
+    async fn is_outdated(&self, failure: &Failure, generation: &Arc<Tls>) -> bool {
+        failure.stage() == Stage::Tls && self.generations.newer_than(generation).await
     }
 
     /// Gives a request to the pool of the current generation.

@@ -129,7 +129,7 @@ impl Way {
         let what = format!("{peer} hung up during the TLS handshake: {}", broken::words(error));
         let hint = broken::certificate_hint(&self.tls);
         Failure::new(Stage::Tls, what)
-            .hint(hint.unwrap_or("is it a TLS port, or does something between cut it off"))
+            .hint(hint.unwrap_or("is it a TLS port, or does something between cut it off".into()))
     }
 }
 

@@ -95,11 +95,13 @@ impl Ca {
         };
         let identity = with_identity.then(|| {
             let (cert, key) = self.leaf();
-            identity::Settings {
-                cert: write("client.pem", &format!("{}{}", cert.pem(), key.serialize_pem())),
-                key: None,
+            let both = format!("{}{}", cert.pem(), key.serialize_pem());
+            let file = identity::Source::File(write("client.pem", &both));
+            identity::Settings::Pair(identity::Pair {
+                cert: file.clone(),
+                key: file,
                 passphrase: None,
-            }
+            })
         });
         let roots =
             roots::Settings { cacert: vec![write("ca.pem", &self.pem)], ..Default::default() };

@@ -3,6 +3,7 @@
 
 mod carried;
 mod elsewhere;
+mod headers_helper;
 mod refused;
 mod withheld;
 

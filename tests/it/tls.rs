@@ -4,6 +4,9 @@
 mod connection;
 mod identity;
 mod keys;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
+mod pkcs12;
 mod refusal;
 mod renewal;
 mod rotation;

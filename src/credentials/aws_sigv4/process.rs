@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::{
-    super::{Generation, derived::Unfit, helper::expiry, unsent},
+    super::{Generation, derived::Unfit, headers_helper::expiry, unsent},
     keys::Keys,
 };
 use crate::{

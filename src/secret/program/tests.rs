@@ -1,3 +1,4 @@
+//! Programs that behave and such that do not: what they gave, and that nothing is left of them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{path::Path, time::Instant};

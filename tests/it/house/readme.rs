@@ -29,8 +29,18 @@ const VARIABLES: [(&str, &str); 7] = [
 ];
 
 /// The other programs that the documents tell people to run.
-const OTHERS: [&str; 9] =
-    ["cargo", "just", "git", "claude", "certs/make", "tests/sdk/run", ".ci/run", "kill", "openssl"];
+const OTHERS: [&str; 10] = [
+    "cargo",
+    "just",
+    "git",
+    "claude",
+    "certs/make",
+    "tests/sdk/run",
+    "tests/verify/run",
+    ".ci/run",
+    "kill",
+    "openssl",
+];
 
 /// The documents, for people who use countersign and for those who change it.
 fn documents() -> Vec<(PathBuf, String)> {
@@ -78,6 +88,8 @@ impl Home {
             }
         }
         fs::write(at.join("secrets/token"), "a-token\n").unwrap();
+        fs::write(at.join("pki/client.p12"), pkcs12(&pair)).unwrap();
+        fs::set_permissions(at.join("pki/client.p12"), fs::Permissions::from_mode(0o600)).unwrap();
         let binary = env!("CARGO_BIN_EXE_countersign");
         symlink(binary, at.join("bin/countersign")).unwrap();
         symlink(binary, at.join("plugin/servers/mtls-wrapper")).unwrap();
@@ -101,6 +113,16 @@ impl Home {
             .stdin(Stdio::null());
         command
     }
+}
+
+/// The pair in one file, under the passphrase of the documents.
+fn pkcs12(pair: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Vec<u8> {
+    let key = p12_keystore::PrivateKey::from_der(&pair.signing_key.serialize_der()).unwrap();
+    let certificate = p12_keystore::Certificate::from_der(pair.cert.der()).unwrap();
+    let chain = p12_keystore::PrivateKeyChain::new("1", key, [certificate]);
+    let mut store = p12_keystore::KeyStore::new();
+    store.add_entry("client", p12_keystore::KeyStoreEntry::PrivateKeyChain(chain));
+    store.writer("a-passphrase").write().unwrap()
 }
 
 /// Runs `command`, which leaves with 0 and without a word of complaint.
@@ -223,7 +245,7 @@ fn what_troubleshooting_quotes_is_what_is_said() {
 fn a_recipe_is_what_ci_runs() {
     let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
     let recipes = fs::read_to_string(root().join("justfile")).unwrap();
-    for name in ["fmt", "lint", "doc", "deny", "sdk"] {
+    for name in ["fmt", "lint", "doc", "deny", "verify", "sdk"] {
         let (_, body) = recipes.split_once(&format!("\n{name}:\n")).unwrap();
         let command = body.lines().next().unwrap().trim();
         assert!(ci.contains(command), "{name} of the justfile is not in .ci/run: {command}");

@@ -19,7 +19,7 @@ use crate::support::{
 
 /// A whole session of `program`; the upstream must have known it as this client throughout.
 #[track_caller]
-fn is_known_as(program: &Countersign, upstream: &Upstream, client: &str) {
+pub(super) fn is_known_as(program: &Countersign, upstream: &Upstream, client: &str) {
     let before = upstream.seen().len();
     let mut session = Client::start(program);
     session.handshake();

@@ -14,11 +14,11 @@ use crate::support::{
     upstream::Upstream,
 };
 
-const RELOADED: &str = "reloaded the TLS files: the client certificate is ";
-const KEPT: &str = "not used as they are now, the ones before stay";
+pub(super) const RELOADED: &str = "reloaded the TLS files: the client certificate is ";
+pub(super) const KEPT: &str = "not used as they are now, the ones before stay";
 
 /// Calls are in flight and a stream is open when `swap` puts `CN=second` into the files.
-fn a_session_outlives(program: &Countersign, upstream: &Upstream, swap: impl FnOnce()) {
+pub(super) fn a_session_outlives(program: &Countersign, upstream: &Upstream, swap: impl FnOnce()) {
     let mut client = Client::start(program);
     client.handshake();
     upstream.wait_for_listener();
@@ -43,7 +43,7 @@ fn a_session_outlives(program: &Countersign, upstream: &Upstream, swap: impl FnO
 
 /// The name under which the next new connection is known.
 #[track_caller]
-fn known_as(client: &mut Client, upstream: &Upstream) -> String {
+pub(super) fn known_as(client: &mut Client, upstream: &Upstream) -> String {
     reconnect(upstream);
     client.tool("echo", json!({}));
     upstream.posts("tools/call").pop().unwrap().client.unwrap()
@@ -141,4 +141,26 @@ fn a_key_may_be_rotated_together_with_its_passphrase() {
     client.process.signal(Signal::HUP);
     client.process.wait_for_stderr(&format!("{RELOADED}CN=second"));
     assert_eq!(known_as(&mut client, &upstream), "CN=second");
+}
+
+/// The other side rotates first, and refuses the old certificate from then on.
+#[test]
+fn calls_that_find_their_certificate_refused_go_on_with_the_one_that_is_there_by_now() {
+    for http in ["1.1", "2"] {
+        let (pki, next) = (Pki::new(), Pki::new());
+        let upstream = Upstream::mutual(&pki);
+        let mut client = Client::start(&Client::bridge(&pki, &upstream).args(["--http", http]));
+        client.handshake();
+        upstream.wait_for_listener();
+        pki.client.overwrite(&next.issue_client("second"));
+        upstream.rotate(&pki.server, &next.ca);
+        upstream.drop_connections();
+        let calls: Vec<Value> = (0..50).map(|n| client.call("count", json!({"n": n}))).collect();
+        for id in &calls {
+            client.result(id);
+        }
+        assert!((0..50).all(|n| upstream.ran(n) == 1));
+        assert_eq!(upstream.seen().last().unwrap().client.as_deref(), Some("CN=second"));
+        client.finish();
+    }
 }

@@ -1,3 +1,4 @@
+//! The credential with real programs: what leaves with a request, and when they run.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;

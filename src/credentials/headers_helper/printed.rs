@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::{
     super::{
-        derived::{Unfit, sensitive},
+        derived::{self, Unfit},
         headers,
     },
     expiry::Expiry,
@@ -111,7 +111,7 @@ fn header_value(json: &str) -> Result<HeaderValue, &'static str> {
     if text.trim() != *text {
         return Err("has white space at its beginning or end");
     }
-    sensitive(text.as_bytes()).ok_or("has a control character in it")
+    derived::sensitive(text.as_bytes()).ok_or("has a control character in it")
 }
 
 /// The string that `json` is.
@@ -218,7 +218,9 @@ mod tests {
 
     use super::*;
 
-    fn printed(output: &str) -> Result<(Vec<(String, String)>, Option<Duration>), Unfit> {
+    type Headers = Vec<(String, String)>;
+
+    fn printed(output: &str) -> Result<(Headers, Option<Duration>), Unfit> {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_435_200);
         let (printed, lifetime) = read(output.as_bytes(), now)?;
         let text = |value: &HeaderValue| {

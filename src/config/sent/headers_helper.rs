@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    credentials::helper::{Server, Settings},
+    credentials::headers_helper::{Server, Settings},
     failure::Failure,
 };
 
