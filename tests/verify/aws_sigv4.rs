@@ -10,7 +10,7 @@ use crate::{
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
 /// What the upstream saw of a session to this path, signed for this service.
-fn session(path: &str, service: &str, token: Option<&str>) -> (Vec<Request>, Value) {
+fn session(path: &str, service: &str, token: Option<&str>, http: &[&str]) -> (Vec<Request>, Value) {
     let pki = Pki::new();
     let upstream = Upstream::mutual(&pki);
     let url = format!("{}{path}", upstream.url());
@@ -19,6 +19,7 @@ fn session(path: &str, service: &str, token: Option<&str>) -> (Vec<Request>, Val
         .identity(&pki.client)
         .cacert(&pki.ca)
         .args(["--aws-sigv4", &flag, "--header", "X-Amz-Meta:  two   words"])
+        .args(http)
         .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
         .env("AWS_SECRET_ACCESS_KEY", SECRET);
     if let Some(token) = token {
@@ -44,12 +45,13 @@ fn session(path: &str, service: &str, token: Option<&str>) -> (Vec<Request>, Val
 
 #[test]
 fn every_request_of_a_session_holds() {
-    for (path, service, token) in [
-        ("", "execute-api", None),
-        ("?b=2&a=%2Fx%20y&a=1&c", "execute-api", Some("AQoDYXdzEPT//////////wEXAMPLE==")),
-        ("", "s3", None),
+    let token = "AQoDYXdzEPT//////////wEXAMPLE==";
+    for (path, service, token, http) in [
+        ("", "execute-api", None, &[][..]),
+        ("?b=2&a=%2Fx%20y&a=1&c", "execute-api", Some(token), &["--http", "1.1"]),
+        ("", "s3", None, &[]),
     ] {
-        let (requests, material) = session(path, service, token);
+        let (requests, material) = session(path, service, token, http);
         assert!(requests.len() >= 4, "{}", requests.len());
         for request in &requests {
             verify("aws_sigv4", request, &material);
@@ -59,7 +61,7 @@ fn every_request_of_a_session_holds() {
 
 #[test]
 fn what_was_tampered_with_does_not() {
-    let (requests, material) = session("?a=1", "execute-api", Some("token"));
+    let (requests, material) = session("?a=1", "execute-api", Some("token"), &[]);
     let call = requests.iter().find(|request| !request.body.is_empty()).unwrap();
     verify("aws_sigv4", call, &material);
     let mut body = call.clone();

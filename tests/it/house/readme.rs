@@ -88,6 +88,15 @@ impl Home {
             }
         }
         fs::write(at.join("secrets/token"), "a-token\n").unwrap();
+        let key = "aws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = a-key\n";
+        fs::create_dir(at.join(".aws")).unwrap();
+        for (name, text) in [
+            (".aws/credentials", format!("[default]\n{key}[mcp]\n{key}")),
+            ("secrets/aws-key", "a-key\n".to_owned()),
+        ] {
+            fs::write(at.join(name), text).unwrap();
+            fs::set_permissions(at.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
         fs::write(at.join("pki/client.p12"), pkcs12(&pair)).unwrap();
         fs::set_permissions(at.join("pki/client.p12"), fs::Permissions::from_mode(0o600)).unwrap();
         let binary = env!("CARGO_BIN_EXE_countersign");

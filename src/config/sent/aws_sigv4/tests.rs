@@ -1,3 +1,5 @@
+//! What was said, read and settled: forms, places, and the order of the sources.
+
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{fs, path::Path};

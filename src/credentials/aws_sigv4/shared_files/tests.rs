@@ -1,3 +1,5 @@
+//! Which of two files has the keys, and how they are kept current.
+
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
