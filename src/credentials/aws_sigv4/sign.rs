@@ -17,6 +17,8 @@ pub(super) struct Timestamp(String);
 
 impl Timestamp {
     pub(super) fn new(now: SystemTime) -> Self {
+        // A clock that was never set may stand before the beginning, which has no such form.
+        let now = now.max(SystemTime::UNIX_EPOCH);
         let text = humantime::format_rfc3339_seconds(now).to_string();
         Self(text.chars().filter(|it| !matches!(it, '-' | ':')).collect())
     }
