@@ -5,6 +5,7 @@ mod aws_sigv4;
 mod carried;
 mod elsewhere;
 mod headers_helper;
+mod http_signature;
 mod refused;
 mod withheld;
 

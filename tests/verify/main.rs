@@ -11,6 +11,9 @@ mod it {
     pub(crate) mod support;
 }
 mod aws_sigv4;
+mod hmac;
+mod http_signature;
 mod python;
+mod session;
 
 use it::support;

@@ -88,11 +88,13 @@ impl Home {
             }
         }
         fs::write(at.join("secrets/token"), "a-token\n").unwrap();
+        let signing = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let key = "aws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = a-key\n";
         fs::create_dir(at.join(".aws")).unwrap();
         for (name, text) in [
-            (".aws/credentials", format!("[default]\n{key}[mcp]\n{key}")),
+            ("secrets/signing.pem", signing.serialize_pem()),
             ("secrets/aws-key", "a-key\n".to_owned()),
+            (".aws/credentials", format!("[default]\n{key}[mcp]\n{key}")),
         ] {
             fs::write(at.join(name), text).unwrap();
             fs::set_permissions(at.join(name), fs::Permissions::from_mode(0o600)).unwrap();
