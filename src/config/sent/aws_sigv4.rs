@@ -20,7 +20,7 @@ use super::super::{
     value::Item,
 };
 
-const KEYS: [&str; 9] = [
+const NAMES: [&str; 9] = [
     "region",
     "service",
     "access_key_id",
@@ -34,9 +34,11 @@ const KEYS: [&str; 9] = [
 
 const FORM: &str = "write it as aws:amz:REGION:SERVICE, as in aws:amz:eu-west-1:execute-api";
 
-/// What was said.
+/// What was said. Boxed, since most configurations have none of it.
+pub(in crate::config) struct Said(Box<Keys>);
+
 #[derive(Default)]
-pub(in crate::config) struct Said {
+struct Keys {
     region: Option<Stated<String>>,
     service: Option<Stated<String>>,
     access_key_id: Option<Stated<Id>>,
@@ -57,9 +59,9 @@ impl Said {
     /// Reads `aws:amz:REGION:SERVICE`, or a table.
     pub(in crate::config) fn read(item: &Item<'_>) -> Result<Self, Failure> {
         if let Some(text) = item.text() {
-            return Self::of_text(&item.place, text);
+            return of_text(&item.place, text).map(|said| Self(Box::new(said)));
         }
-        let mut said = Self::default();
+        let mut said = Keys::default();
         for item in item.items()? {
             match item.name {
                 "region" => said.region = Some(item.string()?),
@@ -73,36 +75,30 @@ impl Said {
                 "credentials_file" => said.credentials_file = Some(item.string()?),
                 "config_file" => said.config_file = Some(item.string()?),
                 "content_sha256_header" => said.content_sha256_header = item.boolean()?,
-                _ => return Err(item.unknown(&KEYS)),
+                _ => return Err(item.unknown(&NAMES)),
             }
         }
         said.one_source()?;
-        Ok(said)
+        Ok(Self(Box::new(said)))
     }
 
-    /// `provider1[:provider2[:region[:service]]]`, as curl has it.
-    fn of_text(place: &Place, text: &str) -> Result<Self, Failure> {
-        let parts: Vec<&str> = text.split(':').collect();
-        let (region, service) = match *parts.as_slice() {
-            ["aws"] | ["aws", "amz"] => (None, None),
-            ["aws", "amz", region] => (Some(region), None),
-            ["aws", "amz", region, service] => (Some(region), Some(service)),
-            ["aws", "amz", ..] => {
-                let what = "expected aws:amz:REGION:SERVICE, found more than four parts";
-                return Err(place.refuse(what).hint(FORM));
-            }
-            _ => {
-                let what = "expected the provider aws:amz, which is the only one, found another";
-                return Err(place.refuse(what).hint(FORM));
-            }
-        };
-        let said = |part: Option<&str>| {
-            let part = part.filter(|part| !part.is_empty())?;
-            Some(Stated { value: part.to_owned(), place: place.clone() })
-        };
-        Ok(Self { region: said(region), service: said(service), ..Self::default() })
+    /// The headers it owns.
+    pub(super) fn headers(&self) -> Vec<String> {
+        HEADERS.iter().map(HeaderName::to_string).collect()
     }
 
+    /// The settings for the upstream `host`, with templates filled in and references opened.
+    pub(in crate::config) fn settle(
+        &self,
+        place: &Place,
+        scope: &Scope<'_>,
+        host: &str,
+    ) -> Result<Settings, Failure> {
+        self.0.settle(place, scope, host)
+    }
+}
+
+impl Keys {
     /// Keys are said whole, and in one way.
     fn one_source(&self) -> Result<(), Failure> {
         let file = self.aws_profile.as_ref().or(self.credentials_file.as_ref());
@@ -130,18 +126,7 @@ impl Said {
         }
     }
 
-    /// The headers it owns.
-    pub(super) fn headers(&self) -> Vec<String> {
-        HEADERS.iter().map(HeaderName::to_string).collect()
-    }
-
-    /// The settings for the upstream `host`, with templates filled in and references opened.
-    pub(in crate::config) fn settle(
-        &self,
-        place: &Place,
-        scope: &Scope<'_>,
-        host: &str,
-    ) -> Result<Settings, Failure> {
+    fn settle(&self, place: &Place, scope: &Scope<'_>, host: &str) -> Result<Settings, Failure> {
         let source = self.source(place, scope)?;
         let text =
             |said: &Option<Stated<String>>| said.as_ref().map(|said| scope.text(said)).transpose();
@@ -248,6 +233,29 @@ impl Said {
             after_environment: !self.looks_at_files(),
         })
     }
+}
+
+/// `provider1[:provider2[:region[:service]]]`, as curl has it.
+fn of_text(place: &Place, text: &str) -> Result<Keys, Failure> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let (region, service) = match *parts.as_slice() {
+        ["aws"] | ["aws", "amz"] => (None, None),
+        ["aws", "amz", region] => (Some(region), None),
+        ["aws", "amz", region, service] => (Some(region), Some(service)),
+        ["aws", "amz", ..] => {
+            let what = "expected aws:amz:REGION:SERVICE, found more than four parts";
+            return Err(place.refuse(what).hint(FORM));
+        }
+        _ => {
+            let what = "expected the provider aws:amz, which is the only one, found another";
+            return Err(place.refuse(what).hint(FORM));
+        }
+    };
+    let said = |part: Option<&str>| {
+        let part = part.filter(|part| !part.is_empty())?;
+        Some(Stated { value: part.to_owned(), place: place.clone() })
+    };
+    Ok(Keys { region: said(region), service: said(service), ..Keys::default() })
 }
 
 /// A reference where it has the form of one, else the id itself: it is no secret, and has no colon.
