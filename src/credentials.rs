@@ -112,8 +112,8 @@ impl Settings {
 /// The credentials in the order in which they are applied: the one function that fixes it.
 ///
 /// What is fixed comes first; a helper, whose headers win over the fixed ones; keys; the owner of
-/// `Authorization`. Signers come last, since they cover what the others have added; AWS's own,
-/// which covers every header, is the last of them.
+/// `Authorization`. Signers come last, since they cover what the others have added; AWS's own
+/// is the last of them.
 #[must_use]
 pub fn stack(settings: &Settings) -> Vec<Arc<dyn Credential>> {
     let mut stack: Vec<Arc<dyn Credential>> = Vec::new();

@@ -1,6 +1,7 @@
 //! Credentials, as the upstream receives them: with every request, each once, current, or not at
 //! all; and no one else receives them.
 
+mod aws_sigv4;
 mod carried;
 mod elsewhere;
 mod headers_helper;

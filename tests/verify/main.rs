@@ -10,6 +10,7 @@
 mod it {
     pub(crate) mod support;
 }
+mod aws_sigv4;
 mod hmac;
 mod http_signature;
 mod python;

@@ -90,9 +90,16 @@ impl Home {
         }
         fs::write(at.join("secrets/token"), "a-token\n").unwrap();
         let signing = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        fs::write(at.join("secrets/signing.pem"), signing.serialize_pem()).unwrap();
-        let owner = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(at.join("secrets/signing.pem"), owner).unwrap();
+        let key = "aws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = a-key\n";
+        fs::create_dir(at.join(".aws")).unwrap();
+        for (name, text) in [
+            ("secrets/signing.pem", signing.serialize_pem()),
+            ("secrets/aws-key", "a-key\n".to_owned()),
+            (".aws/credentials", format!("[default]\n{key}[mcp]\n{key}")),
+        ] {
+            fs::write(at.join(name), text).unwrap();
+            fs::set_permissions(at.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
         fs::write(at.join("pki/client.p12"), pkcs12(&pair)).unwrap();
         fs::set_permissions(at.join("pki/client.p12"), fs::Permissions::from_mode(0o600)).unwrap();
         let binary = env!("CARGO_BIN_EXE_countersign");
