@@ -170,7 +170,7 @@ fn a_file_is_rotated(
         let program = with_profile(&pki, &upstream, folder.path(), &profile);
         let mut rotation = Rotation::start(upstream, &program);
         rotation.survives(status, |_| file.put(new), is_new.clone());
-        assert_eq!(rotation.said("was read again"), 1, "one refresh for all");
+        assert_eq!(rotation.said("read again"), 1, "one refresh for all");
         rotation.keeps_the_last_good_one(complaint, || file.put(broken));
         rotation.finish();
     }

@@ -190,6 +190,10 @@ fn failure(stage: Stage, Unfit { what, hint }: Unfit) -> Failure {
 }
 
 fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    if path == Path::new("/dev/null") {
+        // How people tell the AWS tools that there is no such file.
+        return Ok(Zeroizing::default());
+    }
     let metadata = path.metadata()?;
     // Opening a pipe would wait for a writer, and with it everyone.
     if !metadata.is_file() {

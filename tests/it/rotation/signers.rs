@@ -71,3 +71,18 @@ fn a_private_key_of_http_signatures() {
     let half = &old[..old.len() / 2];
     a_file_is_rotated(("key.pem", &old, &new, half), KEPT, 401, profile, is_new);
 }
+
+#[test]
+fn the_shared_credentials_file_of_aws() {
+    let file = |id: &str| {
+        format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = secret-of-{id}\n")
+    };
+    let is_new = |seen: &Seen| header(seen, "authorization").contains("Credential=AKIDSECOND/");
+    let profile = r#"aws_sigv4 = { region = "eu-west-1", service = "execute-api",
+                                   credentials_file = "FILE", config_file = "/dev/null" }"#;
+    let (old, new) = (file("AKIDFIRST"), file("AKIDSECOND"));
+    for status in [401, 403] {
+        let contents = ("credentials", &*old, &*new, "[default]\naws_access_key_id");
+        a_file_is_rotated(contents, "stay in use", status, profile, is_new);
+    }
+}
