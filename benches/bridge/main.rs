@@ -17,6 +17,7 @@ mod pipe;
 mod process;
 mod program;
 mod sides;
+mod signing;
 mod table;
 
 use std::process::ExitCode;
