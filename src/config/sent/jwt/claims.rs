@@ -140,7 +140,7 @@ fn settle(
 }
 
 /// The text with its variables filled in, and their braces written twice.
-fn expand(place: &Place, text: &str, scope: &Scope<'_>) -> Result<String, Failure> {
+pub(super) fn expand(place: &Place, text: &str, scope: &Scope<'_>) -> Result<String, Failure> {
     if text.is_empty() {
         return Ok(String::new());
     }
