@@ -5,6 +5,10 @@
 
 use std::fmt;
 
+use aws_lc_rs::signature::{
+    RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384,
+    RSA_PSS_SHA512, RsaEncoding,
+};
 use jsonwebtoken::Algorithm as Jose;
 
 use super::super::key::Kind;
@@ -28,22 +32,22 @@ pub(super) enum Takes {
         /// The length of the hash, in bytes.
         hash: usize,
     },
-    /// A private key.
+    /// An RSA key, with this padding.
+    Rsa(&'static dyn RsaEncoding),
+    /// A private key of another kind.
     Private(Kind),
 }
-
-const RSA: Takes = Takes::Private(Kind::Rsa);
 
 static ROWS: [Row; 12] = [
     Row { name: "HS256", jose: Jose::HS256, takes: Takes::Secret { hash: 32 } },
     Row { name: "HS384", jose: Jose::HS384, takes: Takes::Secret { hash: 48 } },
     Row { name: "HS512", jose: Jose::HS512, takes: Takes::Secret { hash: 64 } },
-    Row { name: "RS256", jose: Jose::RS256, takes: RSA },
-    Row { name: "RS384", jose: Jose::RS384, takes: RSA },
-    Row { name: "RS512", jose: Jose::RS512, takes: RSA },
-    Row { name: "PS256", jose: Jose::PS256, takes: RSA },
-    Row { name: "PS384", jose: Jose::PS384, takes: RSA },
-    Row { name: "PS512", jose: Jose::PS512, takes: RSA },
+    Row { name: "RS256", jose: Jose::RS256, takes: Takes::Rsa(&RSA_PKCS1_SHA256) },
+    Row { name: "RS384", jose: Jose::RS384, takes: Takes::Rsa(&RSA_PKCS1_SHA384) },
+    Row { name: "RS512", jose: Jose::RS512, takes: Takes::Rsa(&RSA_PKCS1_SHA512) },
+    Row { name: "PS256", jose: Jose::PS256, takes: Takes::Rsa(&RSA_PSS_SHA256) },
+    Row { name: "PS384", jose: Jose::PS384, takes: Takes::Rsa(&RSA_PSS_SHA384) },
+    Row { name: "PS512", jose: Jose::PS512, takes: Takes::Rsa(&RSA_PSS_SHA512) },
     Row { name: "ES256", jose: Jose::ES256, takes: Takes::Private(Kind::P256) },
     Row { name: "ES384", jose: Jose::ES384, takes: Takes::Private(Kind::P384) },
     Row { name: "EdDSA", jose: Jose::EdDSA, takes: Takes::Private(Kind::Ed25519) },

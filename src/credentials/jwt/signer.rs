@@ -2,16 +2,18 @@
 //!
 //! The clock and the random come with each token and are not read here.
 
+use std::sync::Arc;
+
 use aws_lc_rs::{
+    rand::SystemRandom,
     rsa::KeyPair as RsaKeyPair,
     signature::{
         ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
-        EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair,
+        EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaEncoding,
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{EncodingKey, Header, crypto};
-use pkcs8::PrivateKeyInfoRef;
 use zeroize::Zeroizing;
 
 use super::{
@@ -29,11 +31,18 @@ use crate::failure::{Failure, Stage};
 /// A key that fits its algorithm.
 pub(super) struct Key {
     algorithm: Algorithm,
-    key: EncodingKey,
+    form: Form,
     /// As a certificate of it has it; none of a shared secret.
     public: Option<Vec<u8>>,
     /// The length that a shared secret should have and has not, in bytes.
     pub(super) too_short_for: Option<usize>,
+}
+
+enum Form {
+    Jose(EncodingKey),
+    /// Kept as the provider has it: checking an RSA key takes three times as long as signing with
+    /// it, and jsonwebtoken would do it for each token.
+    Rsa(RsaKeyPair, &'static dyn RsaEncoding),
 }
 
 impl Key {
@@ -47,6 +56,7 @@ impl Key {
         match algorithm.takes() {
             Takes::Secret { hash } => Self::shared(algorithm, hash, &secret),
             Takes::Private(kind) => Self::private(algorithm, kind, &PrivateKey::from_pem(&secret)?),
+            Takes::Rsa(padding) => Self::rsa(algorithm, padding, &PrivateKey::from_pem(&secret)?),
         }
     }
 
@@ -62,19 +72,23 @@ impl Key {
             ));
         }
         let too_short_for = (secret.len() < hash).then_some(hash);
-        let key = EncodingKey::from_secret(secret);
-        Ok(Self { algorithm, key, public: None, too_short_for })
+        let form = Form::Jose(EncodingKey::from_secret(secret));
+        Ok(Self { algorithm, form, public: None, too_short_for })
+    }
+
+    fn rsa(
+        algorithm: Algorithm,
+        padding: &'static dyn RsaEncoding,
+        found: &PrivateKey,
+    ) -> Result<Self, Unfit> {
+        let der = expected(algorithm, Kind::Rsa, found)?;
+        let pair = RsaKeyPair::from_pkcs8(der).map_err(rejected)?;
+        let public = Some(pair.public_key().as_ref().to_vec());
+        Ok(Self { algorithm, form: Form::Rsa(pair, padding), public, too_short_for: None })
     }
 
     fn private(algorithm: Algorithm, kind: Kind, found: &PrivateKey) -> Result<Self, Unfit> {
-        if found.kind != kind {
-            let (needed, found) = (kind.name(), found.kind.name());
-            return Err(Unfit::new(
-                format!("does not fit: {algorithm} needs {needed}, found {found}"),
-                "give another key, or choose the algorithm that this one is for",
-            ));
-        }
-        let der = found.pkcs8.as_slice();
+        let der = expected(algorithm, kind, found)?;
         let curve = |algorithm: &'static EcdsaSigningAlgorithm| {
             let pair = EcdsaKeyPair::from_pkcs8(algorithm, der).map_err(rejected)?;
             Ok((EncodingKey::from_ec_der(der), pair.public_key().as_ref().to_vec()))
@@ -82,21 +96,12 @@ impl Key {
         let (key, public) = match kind {
             Kind::P256 => curve(&ECDSA_P256_SHA256_FIXED_SIGNING)?,
             Kind::P384 => curve(&ECDSA_P384_SHA384_FIXED_SIGNING)?,
-            Kind::Ed25519 => {
+            _ => {
                 let pair = Ed25519KeyPair::from_pkcs8(der).map_err(rejected)?;
                 (EncodingKey::from_ed_der(der), pair.public_key().as_ref().to_vec())
             }
-            Kind::Rsa => {
-                let pair = RsaKeyPair::from_pkcs8(der).map_err(rejected)?;
-                let pkcs1 = PrivateKeyInfoRef::try_from(der).map(|info| info.private_key);
-                let pkcs1 = pkcs1.map_err(|_| {
-                    Unfit::new("holds a private key that is damaged", "write it anew")
-                })?;
-                let public = pair.public_key().as_ref().to_vec();
-                (EncodingKey::from_rsa_der(pkcs1.as_bytes()), public)
-            }
         };
-        Ok(Self { algorithm, key, public: Some(public), too_short_for: None })
+        Ok(Self { algorithm, form: Form::Jose(key), public: Some(public), too_short_for: None })
     }
 
     /// Whether the certificate is of this key.
@@ -106,17 +111,36 @@ impl Key {
 
     /// The signature of `message`, in base64url.
     pub(super) fn sign(&self, message: &[u8]) -> Result<Zeroizing<String>, Failure> {
-        let signature = crypto::sign(message, &self.key, self.algorithm.jose());
-        signature.map(Zeroizing::new).map_err(|_| {
+        let signature = match &self.form {
+            Form::Jose(key) => crypto::sign(message, key, self.algorithm.jose()).ok(),
+            Form::Rsa(pair, padding) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                let signed = pair.sign(*padding, &SystemRandom::new(), message, &mut signature);
+                signed.ok().map(|()| URL_SAFE_NO_PAD.encode(signature))
+            }
+        };
+        signature.map(Zeroizing::new).ok_or_else(|| {
             let what = format!("the token could not be signed with {}", self.algorithm);
             Failure::new(Stage::Credential, what).hint("write its key anew; openssl pkey tests it")
         })
     }
 }
 
+/// The key in DER, where it is of the kind that the algorithm takes.
+fn expected(algorithm: Algorithm, kind: Kind, found: &PrivateKey) -> Result<&[u8], Unfit> {
+    if found.kind == kind {
+        return Ok(&found.pkcs8);
+    }
+    let (needed, found) = (kind.name(), found.kind.name());
+    Err(Unfit::new(
+        format!("does not fit: {algorithm} needs {needed}, found {found}"),
+        "give another key, or choose the algorithm that this one is for",
+    ))
+}
+
 /// A key, and the header of its tokens.
 pub(super) struct Signer {
-    key: std::sync::Arc<Key>,
+    key: Arc<Key>,
     /// Encoded, with the dot behind it.
     head: String,
 }
@@ -125,7 +149,7 @@ impl Signer {
     /// The signer with `key`, showing of `chain` what `settings` say.
     pub(super) fn new(
         settings: &Settings,
-        key: std::sync::Arc<Key>,
+        key: Arc<Key>,
         chain: Option<&Chain>,
     ) -> Result<Self, Failure> {
         let mut header = Header::new(settings.algorithm.jose());
