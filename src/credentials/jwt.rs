@@ -224,7 +224,8 @@ impl Jwt {
     async fn replaced(&self, generation: Generation, now: Now) -> bool {
         let is_refused = |token: &Token| token.generation == generation;
         // Twenty who were refused together have it replaced once.
-        let Some(signed) = self.lock().token.as_ref().filter(|it| is_refused(it)).map(|it| it.signer)
+        let Some(signed) =
+            self.lock().token.as_ref().filter(|it| is_refused(it)).map(|it| it.signer)
         else {
             return true;
         };

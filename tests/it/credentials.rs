@@ -4,6 +4,7 @@
 mod carried;
 mod elsewhere;
 mod headers_helper;
+mod jwt;
 mod refused;
 mod withheld;
 

@@ -10,6 +10,7 @@
 mod it {
     pub(crate) mod support;
 }
+mod jwt;
 mod python;
 
 use it::support;

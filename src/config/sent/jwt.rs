@@ -106,7 +106,8 @@ impl Said {
         scope: &Scope<'_>,
     ) -> Result<Settings, Failure> {
         let said = &self.0;
-        let text = |said: &Option<Stated<String>>| said.as_ref().map(|it| scope.text(it)).transpose();
+        let text =
+            |said: &Option<Stated<String>>| said.as_ref().map(|it| scope.text(it)).transpose();
         let certificate = match &said.certificate {
             None => None,
             Some(Shown { path, x5c, x5t_s256 }) => {

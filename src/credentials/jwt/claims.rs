@@ -17,8 +17,7 @@ use crate::{
 };
 
 /// What can be filled in for each request.
-const FIELDS: [&str; 6] =
-    ["method", "url", "path", "host", "body_sha256", "body_sha256_base64url"];
+const FIELDS: [&str; 6] = ["method", "url", "path", "host", "body_sha256", "body_sha256_base64url"];
 
 /// The claims that are set here, and by no one else.
 pub const RESERVED: [&str; 4] = ["iat", "nbf", "exp", "jti"];
@@ -103,9 +102,8 @@ impl<'a> Bound<'a> {
             "host" => out.extend_from_slice(self.request.authority().as_bytes()),
             "body_sha256" => {
                 const DIGITS: &[u8; 16] = b"0123456789abcdef";
-                let digits = |byte: &u8| {
-                    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
-                };
+                let digits =
+                    |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
                 out.extend(self.digest().iter().flat_map(digits));
             }
             _ => out.extend_from_slice(URL_SAFE_NO_PAD.encode(self.digest()).as_bytes()),

@@ -84,10 +84,7 @@ impl Pair {
     /// The signer there is now, and its generation.
     ///
     /// Fails, at [`Stage::Credential`], when there is none, and none was ever good.
-    pub(super) async fn current(
-        &self,
-        now: Instant,
-    ) -> Result<(Arc<Signer>, Generation), Failure> {
+    pub(super) async fn current(&self, now: Instant) -> Result<(Arc<Signer>, Generation), Failure> {
         let (key, key_generation) = self.key.current(|secret| self.read(secret)).await?;
         let chain = self.certificate.as_ref().map(|it| it.current(now, Stage::Credential));
         let (chain, chain_generation) = chain.transpose()?.unzip();

@@ -96,7 +96,12 @@ fn every_algorithm_signs_with_every_form_of_its_key() {
         let key = key(algorithm, Encoding::Raw, SECRET.as_bytes()).ok().unwrap();
         assert!(key.too_short_for.is_none(), "{algorithm}");
         let signature = key.sign(b"message").unwrap();
-        assert!(holds(algorithm, &DecodingKey::from_secret(SECRET.as_bytes()), "message", &signature));
+        assert!(holds(
+            algorithm,
+            &DecodingKey::from_secret(SECRET.as_bytes()),
+            "message",
+            &signature
+        ));
     }
 }
 
@@ -107,7 +112,11 @@ fn a_key_that_does_not_fit_is_refused_and_both_are_named() {
     let (p256_pem, rsa_pem) = (p256.serialize_pem(), rsa.serialize_pem());
     for (algorithm, pem, words) in [
         ("ES256", &rsa_pem, "ES256 needs a key on the curve P-256, found an RSA key"),
-        ("ES384", &p256_pem, "ES384 needs a key on the curve P-384, found a key on the curve P-256"),
+        (
+            "ES384",
+            &p256_pem,
+            "ES384 needs a key on the curve P-384, found a key on the curve P-256",
+        ),
         ("PS512", &p256_pem, "PS512 needs an RSA key, found a key on the curve P-256"),
         ("EdDSA", &rsa_pem, "EdDSA needs an Ed25519 key, found an RSA key"),
         ("HS256", &p256.public_key_pem(), "in PEM, but HS256 signs with a shared secret"),

@@ -29,8 +29,18 @@ const VARIABLES: [(&str, &str); 7] = [
 ];
 
 /// The other programs that the documents tell people to run.
-const OTHERS: [&str; 10] =
-    ["cargo", "just", "git", "claude", "certs/make", "tests/sdk/run", "tests/verify/run", ".ci/run", "kill", "openssl"];
+const OTHERS: [&str; 10] = [
+    "cargo",
+    "just",
+    "git",
+    "claude",
+    "certs/make",
+    "tests/sdk/run",
+    "tests/verify/run",
+    ".ci/run",
+    "kill",
+    "openssl",
+];
 
 /// The documents, for people who use countersign and for those who change it.
 fn documents() -> Vec<(PathBuf, String)> {
