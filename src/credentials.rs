@@ -78,14 +78,17 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Checks what one credential alone can't see: that no two want the same header.
+    /// Checks what one credential alone can't see: that no two want the same header, and that
+    /// none is signed before it is there.
     ///
     /// # Errors
     ///
-    /// At [`Stage::Configuration`]: a header is set by two credentials.
+    /// At [`Stage::Configuration`]: a header is set by two credentials, or covered by a signature
+    /// and set after it.
     pub fn check(&self) -> Result<(), Failure> {
         let mut owners: Vec<(HeaderName, &'static str)> = Vec::new();
-        for credential in stack(self) {
+        let stack = stack(self);
+        for credential in &stack {
             for name in credential.owns() {
                 if let Some((_, other)) = owners.iter().find(|(owned, _)| owned == name) {
                     let what = format!(
@@ -97,6 +100,11 @@ impl Settings {
                 owners.push((name.clone(), credential.name()));
             }
         }
+        let Some(signature) = &self.http_signature else { return Ok(()) };
+        let later = stack.iter().skip_while(|it| it.name() != "--http-signature").skip(1);
+        for credential in later {
+            signature.precedes(credential.name(), credential.owns())?;
+        }
         Ok(())
     }
 }
@@ -104,8 +112,8 @@ impl Settings {
 /// The credentials in the order in which they are applied: the one function that fixes it.
 ///
 /// What is fixed comes first; a helper, whose headers win over the fixed ones; keys; the owner of
-/// `Authorization`. Signers come last, since they cover what the others have added; AWS's own,
-/// which covers every header, is the last of them.
+/// `Authorization`. Signers come last, since they cover what the others have added; AWS's own
+/// is the last of them.
 #[must_use]
 pub fn stack(settings: &Settings) -> Vec<Arc<dyn Credential>> {
     let mut stack: Vec<Arc<dyn Credential>> = Vec::new();

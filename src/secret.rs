@@ -14,6 +14,7 @@ mod program;
 mod reference;
 
 pub use error::Error;
+pub use file::warn_of_others;
 pub use held::Held;
 pub use program::{Hidden, Program};
 pub use reference::Reference;

@@ -5,7 +5,7 @@
 
 mod fields;
 
-pub use self::fields::{FieldError, Fields};
+pub use self::fields::{FieldError, Fields, Piece};
 
 use thiserror::Error;
 

@@ -73,7 +73,9 @@ pub(super) fn settle(
             Sent::Jwt(said) => settings.jwt = Some(said.settle(place, scope)?),
             Sent::Hmac(said) => settings.hmac = Some(said.settle(place, scope)?),
             Sent::HttpSignature(said) => settings.http_signature = Some(said.settle(place, scope)?),
-            Sent::AwsSigv4(said) => settings.aws_sigv4 = Some(said.settle(place, scope)?),
+            Sent::AwsSigv4(said) => {
+                settings.aws_sigv4 = Some(said.settle(place, scope, url.host())?)
+            }
         }
     }
     // Each source was checked with its places above; this is the sum of both.

@@ -29,6 +29,12 @@ pub(super) fn reference(place: &Place, text: &str) -> Result<Reference, Failure>
     Reference::from_str(text).map_err(|error| place.explain(&error, error.hint()))
 }
 
+/// Whether a text that may be either is meant as a reference.
+pub(super) fn looks_like_a_reference(text: &str) -> bool {
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| ["env", "file", "command", "keyring"].contains(&scheme))
+}
+
 /// `USER:REF`.
 pub(super) fn login(place: &Place, text: &str) -> Result<Login, Failure> {
     let example = "write the user, a colon and a reference, as in alice:env:PASSWORD";

@@ -10,7 +10,7 @@ use toml::{
     de::{DeString, DeTable, DeValue},
 };
 
-use crate::{failure::Failure, secret::Reference};
+use crate::{credentials::key::Encoding, failure::Failure, secret::Reference};
 
 use super::{
     forms,
@@ -141,6 +141,20 @@ impl<'t> Item<'t> {
             DeValue::Boolean(value) => Ok(*value),
             _ => Err(self.expected("true or false")),
         }
+    }
+
+    /// One of several words, as what it stands for.
+    pub(super) fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Failure> {
+        let found = self.text().and_then(|text| words.iter().find(|(word, _)| *word == text));
+        found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            self.place.refuse(format_args!("expected one of {}", words.join(", ")))
+        })
+    }
+
+    /// How a shared secret is written.
+    pub(super) fn key_encoding(&self) -> Result<Encoding, Failure> {
+        self.one_of(&[("raw", Encoding::Raw), ("hex", Encoding::Hex), ("base64", Encoding::Base64)])
     }
 
     /// A reference: its text, or a table with `env`, `file` or `command` (and then `ttl`).

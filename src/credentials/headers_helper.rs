@@ -5,7 +5,7 @@
 //! from being sent, unless what it printed before is still good. Of its output nothing is shown,
 //! not even the names in it: a token in the place of a name happens.
 
-mod expiry;
+pub(super) mod expiry;
 mod printed;
 
 use std::{

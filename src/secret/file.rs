@@ -116,8 +116,9 @@ fn unreadable(path: &Path, error: io::Error) -> Error {
     Error::File { path: path.to_owned(), source: Arc::new(error) }
 }
 
+/// Says so where other users of the machine can read a secret's file.
 #[cfg(unix)]
-fn warn_of_others(path: &Path, kind: &std::fs::Metadata) {
+pub fn warn_of_others(path: &Path, kind: &std::fs::Metadata) {
     use std::os::unix::fs::PermissionsExt;
 
     // The group is left alone: systemd and Kubernetes give secrets to one on purpose.
@@ -130,5 +131,6 @@ fn warn_of_others(path: &Path, kind: &std::fs::Metadata) {
     }
 }
 
+/// Says so where other users of the machine can read a secret's file: not known here.
 #[cfg(not(unix))]
-fn warn_of_others(_path: &Path, _kind: &std::fs::Metadata) {}
+pub fn warn_of_others(_path: &Path, _kind: &std::fs::Metadata) {}

@@ -23,9 +23,12 @@ pub enum FieldError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields(Vec<Piece>);
 
+/// A part of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+pub enum Piece {
+    /// As it stands.
     Text(String),
+    /// The name of what is filled in.
     Field(String),
 }
 
@@ -72,6 +75,13 @@ impl Fields {
             Piece::Field(name) => Some(name.as_str()),
             Piece::Text(_) => None,
         })
+    }
+
+    /// The text piece by piece, for those who need it in no one place: a body is not copied only
+    /// to be hashed.
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece] {
+        &self.0
     }
 
     /// Hands over the text piece by piece, each field as what `value` makes of its name.

@@ -17,6 +17,15 @@ use crate::{
 /// Characters of a cause that are quoted: an HTTP/2 GOAWAY brings text of the upstream's.
 const QUOTED: usize = 200;
 
+/// Whether a TLS handshake failed, be it that the server said so when the client was already done.
+pub(super) fn is_handshake(error: &legacy::Error) -> bool {
+    match Failure::find(error) {
+        Some(failure) => failure.stage() == Stage::Tls,
+        None => last_words(error)
+            .is_some_and(|said| !may_have_been_sent(error) || Tls::is_identity_refused(&said)),
+    }
+}
+
 /// The failure of a request to `upstream` that `error` ended before a response came.
 pub(super) fn failure(error: legacy::Error, upstream: &UpstreamUrl, tls: &Tls) -> Failure {
     // The connector's own words, which the pool wraps.

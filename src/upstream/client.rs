@@ -13,11 +13,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Version};
+use http::{Method, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{Client, ResponseFuture},
+    client::legacy::{self, Client, ResponseFuture},
     rt::{TokioExecutor, TokioTimer},
 };
 use tower::service_fn;
@@ -105,39 +105,48 @@ impl Upstream {
             return Err(Failure::new(Stage::Configuration, what));
         }
         // HTTP/2 servers end a connection every thousand requests or so, and say which ones they
-        // did not get to; and a handshake fails where the other side has rotated first. Other
+        // did not get to; and an identity is refused where the other side has rotated first. Other
         // requests need no copy, whose map of headers is dear.
         let again = self.multiplexed.load(Ordering::Relaxed) || self.source.tls.borrow().rotates();
-        let spare = again.then(|| request.clone());
+        let mut spare = again.then(|| (request.clone(), TRIES - 1));
         let mut request = request;
-        let mut tries = 1;
         loop {
             let shown = heads::request(&request);
             let listens = request.method() == Method::GET;
             let (generation, sent) = self.begin(request);
-            let error = match sent.await {
-                Ok(response) => return Ok(self.arriving(response, generation, shown, listens)),
-                Err(error) => error,
-            };
-            let unprocessed = broken::is_unprocessed(&error);
-            let failure = broken::failure(error, url, &generation);
-            match &spare {
-                Some(spare)
-                    if tries < TRIES
-                        && (unprocessed || self.is_outdated(&failure, &generation).await) =>
-                {
-                    request = spare.clone();
-                    tries += 1;
+            let ended = sent.await;
+            let (again, left) = match spare.take() {
+                Some(kept) if self.is_unread(&ended, &generation).await => kept,
+                _ => {
+                    return match ended {
+                        Ok(response) => Ok(self.arriving(response, generation, shown, listens)),
+                        Err(error) => Err(broken::failure(error, url, &generation)),
+                    };
                 }
-                _ => return Err(failure),
-            }
+            };
             tracing::debug!(upstream = %url, "not processed, as it says: sending once more");
+            spare = (left > 1).then(|| (again.clone(), left - 1));
+            request = again;
         }
     }
 
-    /// Whether a handshake that failed has a newer generation to be tried with.
-    async fn is_outdated(&self, failure: &Failure, generation: &Arc<Tls>) -> bool {
-        failure.stage() == Stage::Tls && self.generations.newer_than(generation).await
+    /// Whether the upstream has not processed what it was sent, and may process it if it is sent
+    /// once more: it said so, or refused our identity, and there is a newer one by now.
+    async fn is_unread(
+        &self,
+        ended: &Result<http::Response<Incoming>, legacy::Error>,
+        generation: &Arc<Tls>,
+    ) -> bool {
+        let refused = match ended {
+            // A gateway that looks at the certificate for each request of a connection.
+            Ok(response) => {
+                let refusals = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+                generation.identity.is_some() && refusals.contains(&response.status())
+            }
+            Err(error) if broken::is_unprocessed(error) => return true,
+            Err(error) => broken::is_handshake(error),
+        };
+        refused && self.generations.newer_than(generation).await
     }
 
     /// Gives a request to the pool of the current generation.

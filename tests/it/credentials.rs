@@ -1,9 +1,12 @@
 //! Credentials, as the upstream receives them: with every request, each once, current, or not at
 //! all; and no one else receives them.
 
+mod aws_sigv4;
 mod carried;
 mod elsewhere;
 mod headers_helper;
+mod hmac;
+mod http_signature;
 mod jwt;
 mod refused;
 mod withheld;

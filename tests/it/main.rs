@@ -11,6 +11,7 @@ mod demo;
 mod front;
 mod house;
 mod leak;
+mod rotation;
 mod session;
 mod streams;
 mod support;

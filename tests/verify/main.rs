@@ -10,7 +10,11 @@
 mod it {
     pub(crate) mod support;
 }
+mod aws_sigv4;
+mod hmac;
+mod http_signature;
 mod jwt;
 mod python;
+mod session;
 
 use it::support;

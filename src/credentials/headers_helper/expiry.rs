@@ -83,7 +83,7 @@ fn plain(json: &str) -> Option<String> {
 }
 
 /// A date and time of RFC 3339, section 5.6.
-fn rfc3339(text: &str) -> Option<SystemTime> {
+pub(in crate::credentials) fn rfc3339(text: &str) -> Option<SystemTime> {
     let text = text.to_ascii_uppercase();
     if let Some(utc) = text.strip_suffix('Z') {
         return humantime::parse_rfc3339_weak(utc).ok();

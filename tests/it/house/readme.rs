@@ -18,7 +18,7 @@ use super::{blocks, files, root};
 
 /// The variables that the documents speak of. Clients may fill them in themselves or hand them
 /// on; here countersign does it.
-const VARIABLES: [(&str, &str); 7] = [
+const VARIABLES: [(&str, &str); 8] = [
     ("CLIENT_CERT", "pki/client.pem"),
     ("CLIENT_KEY", "pki/client.key"),
     ("TENANT_ID", "acme"),
@@ -26,6 +26,7 @@ const VARIABLES: [(&str, &str); 7] = [
     ("MCP_API_KEY", "a-key"),
     ("PROXY_PASSWORD", "a-password"),
     ("KEY_PASSPHRASE", "a-passphrase"),
+    ("HMAC_SECRET", "a-shared-secret"),
 ];
 
 /// The other programs that the documents tell people to run.
@@ -88,6 +89,17 @@ impl Home {
             }
         }
         fs::write(at.join("secrets/token"), "a-token\n").unwrap();
+        let signing = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let key = "aws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = a-key\n";
+        fs::create_dir(at.join(".aws")).unwrap();
+        for (name, text) in [
+            ("secrets/signing.pem", signing.serialize_pem()),
+            ("secrets/aws-key", "a-key\n".to_owned()),
+            (".aws/credentials", format!("[default]\n{key}[mcp]\n{key}")),
+        ] {
+            fs::write(at.join(name), text).unwrap();
+            fs::set_permissions(at.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
         fs::write(at.join("pki/client.p12"), pkcs12(&pair)).unwrap();
         fs::set_permissions(at.join("pki/client.p12"), fs::Permissions::from_mode(0o600)).unwrap();
         let binary = env!("CARGO_BIN_EXE_countersign");
