@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 
 import jwt
 from cryptography import x509
@@ -13,9 +12,8 @@ LEEWAY = 60
 
 def verify(request, material):
     token = carried(request["headers"], material["header"], material["prefix"])
-    key = material.get("key")
-    if key is None:
-        key = shown(jwt.get_unverified_header(token), material)
+    head = jwt.get_unverified_header(token)
+    key = material["key"] or shown(head, material)
     claims = jwt.decode(
         token,
         key,
@@ -25,14 +23,12 @@ def verify(request, material):
         leeway=LEEWAY,
         options={"require": ["iss", "aud", "exp", "iat", "nbf", "jti"]},
     )
-    head = jwt.get_unverified_header(token)
     assert (head["typ"], head["kid"]) == ("JWT", "key-1"), head
     assert claims["exp"] - claims["iat"] == 300, claims
     assert len(base64.urlsafe_b64decode(claims["jti"] + "==")) == 16, claims
-    if "claims" in material:
-        for name, value in json.loads(material["claims"]).items():
-            assert claims[name] == value, (name, claims)
-    if material.get("bound") == "yes":
+    for name, value in material.get("claims", {}).items():
+        assert claims[name] == value, (name, claims)
+    if material.get("bound"):
         assert claims["htm"] == request["method"], claims
         assert claims["htu"] == request["url"], claims
         assert claims["hash"] == hashlib.sha256(request["body"]).hexdigest(), claims

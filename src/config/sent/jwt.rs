@@ -189,7 +189,7 @@ impl Keys {
                     keys.algorithm = Some(algorithm.map_err(|failure| item.place.blame(&failure))?);
                 }
                 "key" => keys.key = Some(item.stated(item.reference()?)),
-                "key_encoding" => keys.encoding = Some(encoding(&item)?),
+                "key_encoding" => keys.encoding = Some(item.key_encoding()?),
                 "iss" | "sub" => keys.claims.add_text(&item)?,
                 "aud" => keys.claims.add_audience(&item)?,
                 "claims" => keys.claims.add_all(&item)?,
@@ -207,15 +207,6 @@ impl Keys {
             }
         }
         Ok(keys)
-    }
-}
-
-fn encoding(item: &Item<'_>) -> Result<Encoding, Failure> {
-    match item.string()?.value.as_str() {
-        "raw" => Ok(Encoding::Raw),
-        "hex" => Ok(Encoding::Hex),
-        "base64" => Ok(Encoding::Base64),
-        _ => Err(item.place.refuse("expected raw, hex or base64, found something else")),
     }
 }
 
