@@ -92,6 +92,11 @@ impl<'t> Item<'t> {
         REFERENCE_KEYS.iter().any(|key| table.contains_key(*key))
     }
 
+    /// The value itself, for those who take any form.
+    pub(super) fn value(&self) -> &'t DeValue<'t> {
+        self.value
+    }
+
     /// The text, where the value is a string.
     pub(super) fn text(&self) -> Option<&'t str> {
         match self.value {

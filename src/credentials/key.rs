@@ -5,6 +5,7 @@
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
+    error::KeyRejected,
     rsa::KeyPair as RsaKeyPair,
     signature::{
         ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
@@ -105,7 +106,7 @@ impl PrivateKey {
         match PrivateKeyDer::from_pem_slice(text) {
             Ok(PrivateKeyDer::Pkcs8(der)) => Self::from_pkcs8(der.secret_pkcs8_der()),
             Ok(PrivateKeyDer::Pkcs1(der)) => {
-                let pair = RsaKeyPair::from_der(der.secret_pkcs1_der()).map_err(|_| damaged())?;
+                let pair = RsaKeyPair::from_der(der.secret_pkcs1_der()).map_err(rejected)?;
                 let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| damaged())?;
                 Ok(Self { kind: Kind::Rsa, pkcs8: Zeroizing::new(pkcs8.as_ref().to_vec()) })
             }
@@ -154,6 +155,19 @@ impl PrivateKey {
             }
         }
         Err(unknown())
+    }
+}
+
+/// Why the provider would not take a key that could be read.
+pub(super) fn rejected(error: KeyRejected) -> Unfit {
+    let size = |found: &'static str| {
+        Unfit::new(found, "make one of 2048 to 8192 bits: openssl genrsa -out key.pem 3072")
+    };
+    // Its words are all that it has.
+    match error.to_string().as_str() {
+        "TooSmall" => size("holds an RSA key of less than 2048 bits, which is too weak to sign"),
+        "TooLarge" => size("holds an RSA key of more than 8192 bits"),
+        _ => damaged(),
     }
 }
 

@@ -7,6 +7,7 @@ mod elsewhere;
 mod headers_helper;
 mod hmac;
 mod http_signature;
+mod jwt;
 mod refused;
 mod withheld;
 

@@ -13,6 +13,7 @@ mod it {
 mod aws_sigv4;
 mod hmac;
 mod http_signature;
+mod jwt;
 mod python;
 mod session;
 
