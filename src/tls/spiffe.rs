@@ -13,7 +13,7 @@ mod tests;
 use std::path::PathBuf;
 
 pub(super) use self::agent::Agent;
-use super::{identity, roots, server_id::SpiffeId};
+use super::{identity, roots};
 
 /// How the agent's gifts are called where files have their paths.
 const SVID: &str = "workload-api:svid";
@@ -46,9 +46,4 @@ pub fn roots(said: roots::Settings) -> roots::Settings {
     } else {
         said
     }
-}
-
-/// Of which trust domain the bundle is taken: the server's, where it is known.
-fn trust_domain(server: Option<&SpiffeId>) -> Option<&str> {
-    server.map(SpiffeId::trust_domain)
 }

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use spiffe::{TrustDomain, X509Source, X509SourceUpdates};
 use zeroize::Zeroizing;
 
-use super::{BUNDLE, KEY, SVID, Settings, trust_domain};
+use super::{BUNDLE, KEY, SVID, Settings};
 use crate::{
     failure::{Failure, Stage},
     tls::{files::Contents, server_id::SpiffeId},
@@ -54,7 +54,7 @@ impl Agent {
         let withdrawn = |error| refused(format!("the SPIFFE agent at {at} has none now: {error}"));
         let svid = self.source.svid().map_err(withdrawn)?;
         let own = svid.spiffe_id().trust_domain().clone();
-        let domain = match trust_domain(server) {
+        let domain = match server.map(SpiffeId::trust_domain) {
             Some(name) => TrustDomain::new(name)
                 .map_err(|error| refused(format!("{name} is no trust domain: {error}")))?,
             None => own,
