@@ -43,6 +43,14 @@ struct State {
     misfit: Option<(Instant, bool)>,
 }
 
+impl State {
+    /// The two do not fit at `now`. Whether they have not for long, and no one has said it.
+    fn is_to_be_said(&mut self, now: Instant) -> bool {
+        let (since, said) = self.misfit.get_or_insert((now, false));
+        now.saturating_duration_since(*since) >= PATIENCE && !std::mem::replace(said, true)
+    }
+}
+
 struct Good {
     signer: Arc<Signer>,
     generation: Generation,
@@ -140,11 +148,11 @@ impl Pair {
     ) -> Result<(Arc<Signer>, Generation), Failure> {
         let misfit = self.misfit(Stage::Credential, path);
         let Some(good) = &state.good else { return Err(misfit) };
-        let (since, said) = state.misfit.get_or_insert((now, false));
-        if now.saturating_duration_since(*since) >= PATIENCE && !std::mem::replace(said, true) {
+        let kept = (Arc::clone(&good.signer), good.generation);
+        if state.is_to_be_said(now) {
             tracing::warn!("{misfit}; the last pair stays in use");
         }
-        Ok((Arc::clone(&good.signer), good.generation))
+        Ok(kept)
     }
 
     fn misfit(&self, stage: Stage, path: &Path) -> Failure {
@@ -174,5 +182,20 @@ impl Pair {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_for_long_is_said_once() {
+        let (start, mut state) = (Instant::now(), State::default());
+        let said = [0, 4, 5, 6, 60]
+            .map(|seconds| state.is_to_be_said(start + Duration::from_secs(seconds)));
+        assert_eq!(said, [false, false, true, false, false]);
+        state.misfit = None;
+        assert!(!state.is_to_be_said(start + Duration::from_secs(61)), "another rotation");
     }
 }
