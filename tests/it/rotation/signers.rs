@@ -86,3 +86,32 @@ fn the_shared_credentials_file_of_aws() {
         a_file_is_rotated(contents, "stay in use", status, profile, is_new);
     }
 }
+
+#[test]
+fn a_key_of_jwt() {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let is_new = |seen: &Seen| {
+        let value = header(seen, "authorization").trim_start_matches("Bearer ");
+        let Some((message, signature)) = value.rsplit_once('.') else { return false };
+        URL_SAFE_NO_PAD.encode(hmac_sha256(b"second", message.as_bytes())) == signature
+    };
+    for more in ["", ", per_request = true"] {
+        let profile = format!("jwt = {{ alg = \"HS256\", key = {{ file = \"FILE\" }}{more} }}");
+        for status in [401, 403] {
+            a_file_is_rotated(("key", "first", "second", ""), KEPT, status, &profile, is_new);
+        }
+    }
+    let [old, new] = [(); 2].map(|()| rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap());
+    let public = new.public_key_raw().to_vec();
+    let is_new = move |seen: &Seen| {
+        let key =
+            aws_lc_rs::signature::UnparsedPublicKey::new(&aws_lc_rs::signature::ED25519, &public);
+        let value = header(seen, "authorization").trim_start_matches("Bearer ");
+        let Some((message, signature)) = value.rsplit_once('.') else { return false };
+        key.verify(message.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()).is_ok()
+    };
+    let profile = "jwt = { alg = \"EdDSA\", key = { file = \"FILE\" } }";
+    let (old, new) = (old.serialize_pem(), new.serialize_pem());
+    let half = &old[..old.len() / 2];
+    a_file_is_rotated(("key.pem", &old, &new, half), KEPT, 401, profile, is_new);
+}
