@@ -9,9 +9,11 @@ mod command;
 mod error;
 mod file;
 mod held;
+mod keyring;
 mod reference;
 
 pub use error::Error;
+pub use file::{contents, warn_of_others};
 pub use held::Held;
 pub use reference::Reference;
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    forms,
+    exec, forms,
     layer::Layer,
     nearest::nearest,
     sent::{self, Sent},
@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The keys of a profile.
-pub(super) const KEYS: [&str; 24] = [
+pub(super) const KEYS: [&str; 26] = [
     "url",
     "cert",
     "key",
@@ -47,6 +47,8 @@ pub(super) const KEYS: [&str; 24] = [
     "connect_timeout",
     "idle_timeout",
     "max_message",
+    "env_file",
+    "env",
 ];
 
 /// The profile `wanted`, or the only one, or the one named `default`.
@@ -151,6 +153,8 @@ fn set(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
         "connect_timeout" => layer.connect_timeout = Some(item.scalar()?),
         "idle_timeout" => layer.idle_timeout = Some(item.scalar()?),
         "max_message" => layer.max_message = Some(item.scalar()?),
+        "env_file" => layer.env_file = Some(item.string()?),
+        "env" => layer.env = Some(exec::read(item)?),
         _ => return Err(item.unknown(&KEYS)),
     }
     Ok(())

@@ -10,7 +10,7 @@ use crate::{
     secret::Reference,
 };
 
-use super::sent::Sent;
+use super::{exec, sent::Sent};
 
 /// Where a value was given, the way its error text names it.
 #[derive(Clone)]
@@ -105,6 +105,8 @@ pub(super) struct Layer {
     pub(super) connect_timeout: Option<Stated<String>>,
     pub(super) idle_timeout: Option<Stated<String>>,
     pub(super) max_message: Option<Stated<String>>,
+    pub(super) env_file: Option<Stated<String>>,
+    pub(super) env: Option<Vec<Stated<exec::Said>>>,
 }
 
 /// All that was said, in the order of precedence.

@@ -46,7 +46,7 @@ impl Given {
         let words = flags.iter().map(|word| OsString::from(word.replace("REF", &token)));
         let line = std::iter::once(OsString::from("mtls-wrapper")).chain(words);
         let cli = Cli::read(line).unwrap_or_else(|error| panic!("{flags:?}: {error}"));
-        load_in(&cli, &|name| self.environment.get(name).cloned())
+        load_in(&cli.bridge, &|name| self.environment.get(name).cloned())
     }
 
     fn config(&self, flags: &[&str]) -> Config {
@@ -98,7 +98,6 @@ fn defaults() {
     assert!(matches!(config.tls.minimum, Minimum::Tls12));
     assert!(matches!(config.tls.http, Http::Auto));
     assert!(config.credentials.authorization.is_none());
-    assert!(matches!(config.log.level, log::Level::Quiet) && !config.log.json);
 }
 
 #[test]

@@ -35,6 +35,10 @@ impl Credential for HttpSignature {
         false
     }
 
+    fn signs(&self) -> bool {
+        true
+    }
+
     fn apply<'a>(
         &'a self,
         _request: &'a mut Request,

@@ -35,6 +35,10 @@ impl Credential for Jwt {
         false
     }
 
+    fn signs(&self) -> bool {
+        false
+    }
+
     fn apply<'a>(
         &'a self,
         _request: &'a mut Request,

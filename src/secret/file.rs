@@ -97,27 +97,39 @@ fn read_again(path: &Path) -> Result<Secret, Error> {
 }
 
 fn read(path: &Path) -> Result<Secret, Error> {
+    let text = contents(path, READ_AT_MOST).map_err(|error| unreadable(path, error))?;
+    Secret::from_text(&text, &Reference::File(path.to_owned()))
+}
+
+/// What a file with secrets in it holds, its first `at_most` bytes, wiped from memory when dropped.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn contents(path: &Path, at_most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     // Room for all there may be: a buffer that grows leaves copies behind that nobody wipes.
-    let mut buffer = Zeroizing::new(vec![0; READ_AT_MOST]);
+    let mut buffer = Zeroizing::new(vec![0; at_most]);
     let mut length = 0;
-    let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
+    let mut file = File::open(path)?;
     while length < buffer.len() {
         match file.read(&mut buffer[length..]) {
             Ok(0) => break,
             Ok(more) => length += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(path, error)),
+            Err(error) => return Err(error),
         }
     }
-    Secret::from_text(&buffer[..length], &Reference::File(path.to_owned()))
+    buffer.truncate(length);
+    Ok(buffer)
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Error {
     Error::File { path: path.to_owned(), source: Arc::new(error) }
 }
 
+/// Warns of a file with secrets in it that all users of the machine can get at.
 #[cfg(unix)]
-fn warn_of_others(path: &Path, kind: &std::fs::Metadata) {
+pub fn warn_of_others(path: &Path, kind: &std::fs::Metadata) {
     use std::os::unix::fs::PermissionsExt;
 
     // The group is left alone: systemd and Kubernetes give secrets to one on purpose.
@@ -130,5 +142,6 @@ fn warn_of_others(path: &Path, kind: &std::fs::Metadata) {
     }
 }
 
+/// Who can get at a file is not a matter of its mode here.
 #[cfg(not(unix))]
-fn warn_of_others(_path: &Path, _kind: &std::fs::Metadata) {}
+pub fn warn_of_others(_path: &Path, _kind: &std::fs::Metadata) {}
