@@ -69,9 +69,7 @@ pub enum Command {
     #[command(override_usage = "countersign headers [OPTIONS] [URL]")]
     Headers(Box<Bridge>),
     /// Start a local server with the variables of [profile.NAME.env] in its environment
-    #[command(
-        override_usage = "countersign exec [--config FILE] [--profile NAME] -- COMMAND..."
-    )]
+    #[command(override_usage = "countersign exec [--config FILE] [--profile NAME] -- COMMAND...")]
     Exec(Exec),
 }
 
@@ -321,12 +319,45 @@ mod tests {
     }
 
     #[test]
+    fn headers_takes_what_the_bridge_takes() {
+        let line = ["countersign", "headers", "-v", "--bearer", "env:T", "https://a.example"];
+        let said = read(&line).unwrap();
+        let Some(Command::Headers(bridge)) = said.command else { panic!() };
+        assert_eq!(bridge.bearer.as_deref(), Some("env:T"));
+        assert_eq!(bridge.url.as_deref(), Some("https://a.example"));
+        assert_eq!(said.diagnostics.verbose, 1);
+        assert!(said.bridge.url.is_none());
+    }
+
+    #[test]
+    fn exec_takes_its_own_flags_up_to_the_command_and_none_of_the_bridge() {
+        for line in [
+            &["countersign", "exec", "--profile", "p", "--", "npx", "-y", "--profile", "q"][..],
+            &["countersign", "exec", "--profile", "p", "npx", "-y", "--profile", "q"],
+        ] {
+            let Some(Command::Exec(exec)) = read(line).unwrap().command else { panic!() };
+            assert_eq!(exec.files.profile.as_deref(), Some("p"));
+            assert_eq!(exec.command, ["npx", "-y", "--profile", "q"]);
+        }
+        for line in [
+            &["countersign", "exec"][..],
+            &["countersign", "exec", "--profile", "p", "--"],
+            &["countersign", "exec", "--bearer", "env:T", "--", "npx"],
+            &["countersign", "--bearer", "env:T", "exec", "--", "npx"],
+        ] {
+            assert_eq!(read(line).map(|_| ()).unwrap_err().exit_code(), 2, "{line:?}");
+        }
+    }
+
+    #[test]
     fn the_demo_comes_first_and_takes_the_diagnostics_alone() {
         let demo = read(&["countersign", "demo", "-vv"]).unwrap();
         assert!(matches!(demo.command, Some(Command::Demo(_))));
         assert_eq!(demo.diagnostics.verbose, 2);
         let late = refusal(&["countersign", "-v", "demo"]);
         assert!(late.contains("demo comes first"), "{late}");
+        let late = refusal(&["countersign", "-v", "headers"]);
+        assert!(late.contains("headers comes first"), "{late}");
         assert!(read(&["countersign", "demo", "--cert", "c.pem"]).is_err());
     }
 
@@ -378,6 +409,10 @@ mod tests {
             &["countersign", "--", "https://a.example", "canary"],
             &["countersign", "--debug=canary"],
             &["countersign", "--bearer", "env:A", "--bearer", "canary"],
+            &["countersign", "headers", "https://a.example", "canary"],
+            &["countersign", "headers", "--token", "canary"],
+            &["countersign", "exec", "--token", "canary"],
+            &["countersign", "exec", "--token=canary", "--", "x"],
         ] {
             let refusal = refusal(line);
             assert!(!refusal.contains("canary"), "{refusal}");

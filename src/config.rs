@@ -132,10 +132,7 @@ fn of_process(name: &str) -> Option<String> {
 }
 
 /// The file of variables, found by what the environment alone says.
-fn env_file(
-    said: Option<&Stated<String>>,
-    scope: &Scope<'_>,
-) -> Result<Option<EnvFile>, Failure> {
+fn env_file(said: Option<&Stated<String>>, scope: &Scope<'_>) -> Result<Option<EnvFile>, Failure> {
     said.map(|said| EnvFile::read(&said.place, scope.path(said)?)).transpose()
 }
 

@@ -3,14 +3,14 @@
 //! The whole stack is applied to a request without a body, which is never sent. What signs a
 //! request can't be printed beforehand: it is refused, and not left out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Uri};
 use zeroize::Zeroizing;
 
 use crate::{
-    credentials,
+    credentials::{self, Credential},
     failure::{Failure, Stage},
 };
 
@@ -24,7 +24,11 @@ pub async fn print(
     settings: &credentials::Settings,
     url: &Uri,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let stack = credentials::stack(settings);
+    to_json(&applied(&credentials::stack(settings), url).await?)
+}
+
+/// All that `stack` adds to a request.
+async fn applied(stack: &[Arc<dyn Credential>], url: &Uri) -> Result<HeaderMap, Failure> {
     if let Some(signer) = stack.iter().find(|credential| credential.signs()) {
         let what = format!(
             "{} covers each request with its method, URL, time or body, so its headers can't be \
@@ -36,10 +40,10 @@ pub async fn print(
     }
     let mut request = Request::new(Bytes::new());
     *request.uri_mut() = url.clone();
-    for credential in &stack {
+    for credential in stack {
         credential.apply(&mut request).await?;
     }
-    to_json(request.headers())
+    Ok(std::mem::take(request.headers_mut()))
 }
 
 fn to_json(headers: &HeaderMap) -> Result<Zeroizing<Vec<u8>>, Failure> {
@@ -70,9 +74,14 @@ fn to_json(headers: &HeaderMap) -> Result<Zeroizing<Vec<u8>>, Failure> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+    use futures_util::future::BoxFuture;
+
     use super::*;
     use crate::{
-        credentials::{Settings, authorization, headers::Header},
+        credentials::{
+            Settings, authorization,
+            headers::{ApiKey, Header},
+        },
         secret::{Held, Reference, Secret},
     };
 
@@ -102,12 +111,63 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn what_json_cannot_hold_is_an_error_that_shows_none_of_it() {
-        let authorization = Some(authorization::Settings::Bearer(given(b"canary\xff")));
-        let failure = printed(&Settings { authorization, ..Settings::default() }).await.unwrap_err();
+    #[test]
+    fn what_json_cannot_hold_is_an_error_that_shows_none_of_it() {
+        let value = http::HeaderValue::from_bytes(b"canary\xff").unwrap();
+        let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
+        let failure = to_json(&headers).unwrap_err();
         assert_eq!(failure.stage(), Stage::Credential);
         assert!(failure.what().contains("authorization"), "{failure}");
         assert!(!format!("{failure:?}").contains("canary"));
+    }
+
+    /// Covers the request; asking it for a header would be a mistake.
+    struct Signer;
+
+    impl Credential for Signer {
+        fn name(&self) -> &'static str {
+            "--signer"
+        }
+
+        fn owns(&self) -> &[http::HeaderName] {
+            &[]
+        }
+
+        fn renewable(&self) -> bool {
+            false
+        }
+
+        fn signs(&self) -> bool {
+            true
+        }
+
+        fn apply<'a>(
+            &'a self,
+            _: &'a mut crate::service::Request,
+        ) -> BoxFuture<'a, Result<Generation, Failure>> {
+            unreachable!()
+        }
+
+        fn refused<'a>(
+            &'a self,
+            _: Generation,
+            _: &'a http::response::Parts,
+        ) -> BoxFuture<'a, bool> {
+            unreachable!()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_signs_a_request_is_refused_by_name_and_nothing_is_fetched() {
+        let settings = Settings {
+            authorization: Some(authorization::Settings::Bearer(given(b"canary"))),
+            ..Settings::default()
+        };
+        let mut stack = credentials::stack(&settings);
+        stack.push(Arc::new(Signer));
+        let failure = applied(&stack, &Uri::from_static("https://a.example")).await.unwrap_err();
+        assert_eq!(failure.stage(), Stage::Configuration);
+        assert!(failure.what().starts_with("--signer covers each request"), "{failure}");
+        assert!(failure.next_step().unwrap().contains("stdio server"));
     }
 }

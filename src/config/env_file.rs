@@ -44,7 +44,9 @@ impl EnvFile {
         let file = path.display();
         let unreadable = |error| {
             let what = format_args!("the file {file} could not be read: {error}");
-            place.refuse(what).hint("check the path; a relative one in a profile begins at its file")
+            place
+                .refuse(what)
+                .hint("check the path; a relative one in a profile begins at its file")
         };
         let kind = std::fs::metadata(&path).map_err(unreadable)?;
         secret::warn_of_others(&path, &kind);
@@ -110,9 +112,12 @@ impl<'t> Text<'t> {
             let hint = "a comment starts with #; a value with several lines stands in quotes";
             mistake(line, "expected NAME=VALUE, found something else", hint)
         })?;
-        self.rest = self.rest.trim_start_matches(BLANKS);
-        let value = match self.rest.chars().next() {
-            Some(quote @ ('"' | '\'')) => self.quoted(quote)?,
+        let value = self.rest.trim_start_matches(BLANKS);
+        let value = match value.chars().next() {
+            Some(quote @ ('"' | '\'')) => {
+                self.rest = value;
+                self.quoted(quote)?
+            }
             _ => Zeroizing::new(self.plain().to_owned()),
         };
         if value.contains('\0') {

@@ -309,7 +309,17 @@ mod tests {
             ),
             (
                 "[profile.a]\nbearer = { env = \"A\", file = \"f\" }",
-                "c.toml:2: bearer: expected one of env, file and command",
+                "c.toml:2: bearer: expected one of env, file, command and keyring",
+            ),
+            (
+                "[profile.a]\nbearer = { keyring = \"canary\" }",
+                "c.toml:2: keyring: expected keyring:",
+            ),
+            ("[profile.a]\nenv = { \"A=B\" = \"env:A\" }", "c.toml:2: A=B: expected the name of a"),
+            ("[profile.a]\nenv = { A = 3 }", "c.toml:2: A: expected a table, found an integer"),
+            (
+                "[profile.a]\nenv = { A = { value = \"a\", env = \"A\" } }",
+                "c.toml:2: A: expected value or a reference, found both",
             ),
             ("[profile.a]\nbearer = { command = [] }", "c.toml:2: bearer: the command is empty"),
             ("[profile.a]\nbasic = { user = \"a\" }", "c.toml:2: basic: expected { user"),
@@ -343,6 +353,9 @@ mod tests {
             "headers = \"canary\"",
             "key_passphrase = \"canary\"",
             "proxy_user = \"canary\"",
+            "bearer = { keyring = \"canary\" }",
+            "env = { A = \"canary\" }",
+            "env = { A = { valeu = \"canary\" } }",
         ] {
             let refused = format!("{:?}", profile(text).map(|_| ()).unwrap_err());
             assert!(refused.contains("c.toml:2") && !refused.contains("canary"), "{refused}");

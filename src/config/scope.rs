@@ -263,6 +263,40 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_variables_comes_after_the_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        let lines = "TENANT=no\nUNFILLED=filled\nOURS=canary\nPATH=no\nBLANK=' canary'\nNONE=\n\
+                     API_URL=https://a.example\nSELF=${SELF}\nHOME=/no";
+        std::fs::write(&path, lines).unwrap();
+        let place = Place::flag("--env-file");
+        let file = EnvFile::read(&place, path).unwrap();
+        let scope = Scope::new(&environment).with(Some(file));
+        for (text, expected) in [("${TENANT}", "acme"), ("${UNFILLED}", "filled"), ("~/c", "~/c")] {
+            assert_eq!(scope.expand(&place, text).unwrap(), expected);
+        }
+        assert_eq!(scope.find(&place, "~/c").unwrap(), Path::new("/home/ada/c"));
+        assert_eq!(scope.stated("API_URL").unwrap().value, "https://a.example");
+        assert_eq!(scope.variable("OURS"), None);
+        let open = |name: &str| scope.open(&place, &Reference::Env(name.to_owned()));
+        let value = |name| open(name).unwrap().at_hand().unwrap().expose().to_vec();
+        assert_eq!((value("OURS"), value("UNFILLED")), (b"canary".to_vec(), b"filled".to_vec()));
+        // The process has one, whatever it is.
+        assert_ne!(value("PATH"), b"no");
+        for (name, expected) in [
+            ("BLANK", "--env-file: the secret env:BLANK has white space at its beginning or end ("),
+            ("NONE", "--env-file: the secret env:NONE is empty ("),
+            ("SELF", "--env-file: the variable SELF is not set"),
+            ("COUNTERSIGN_NOWHERE", "the variable COUNTERSIGN_NOWHERE is not set"),
+        ] {
+            let refused = open(name).unwrap_err();
+            assert!(refused.what().contains(expected), "{refused}");
+            assert!(!format!("{refused:?}").contains("canary"));
+        }
+        assert!(open("BLANK").unwrap_err().what().ends_with("/.env:5)"));
+    }
+
+    #[test]
     fn references_are_found_like_paths() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("token"), "canary").unwrap();

@@ -7,6 +7,7 @@ use std::{collections::HashMap, ffi::OsString, fs, path::Path};
 use super::*;
 use crate::{
     credentials::authorization,
+    exec::Value,
     secret::Reference,
     tls::{Http, Minimum},
 };
@@ -389,5 +390,65 @@ fn the_reference_names_every_flag_and_key_and_no_other() {
     for word in named.filter(|word| word.starts_with("--") && !word.trim_matches('-').is_empty()) {
         // The one that is there to say that it is not.
         assert!(word == "--insecure" || flags.iter().any(|flag| flag == word), "{word}");
+    }
+}
+
+#[test]
+fn a_file_of_variables_is_named_by_the_flag_or_the_profile() {
+    let given = Given::nothing().profile("url = 'https://${TENANT}.example'\nenv_file = 'a.env'");
+    let folder = given.folder.path().to_owned();
+    given.refuses(&[], "c.toml:3: env_file: the file ", "check the path");
+    fs::write(folder.join("a.env"), "TENANT=profile").unwrap();
+    let host = |config: &Config| config.bridge.uri.host().unwrap().to_owned();
+    assert_eq!(host(&given.config(&[])), "profile.example");
+    let flag = folder.join("b.env");
+    fs::write(&flag, "TENANT=flag").unwrap();
+    let flags = ["--env-file", flag.to_str().unwrap()];
+    assert_eq!(host(&given.config(&flags)), "flag.example");
+    let given = given.variable("TENANT", "environment");
+    assert_eq!(host(&given.config(&flags)), "environment.example");
+    fs::write(&flag, "TENANT=a\ncanary").unwrap();
+    given.refuses(&flags, "b.env:2: expected NAME=VALUE", "a comment starts with #");
+}
+
+#[test]
+fn a_command_gets_the_variables_of_its_profile() {
+    let settle = |given: &Given| {
+        let line = ["countersign", "exec", "--", "prog", "-v"].map(OsString::from);
+        let Some(cli::Command::Exec(said)) = Cli::read(line).unwrap().command else { panic!() };
+        load_exec_in(&said, &|name| given.environment.get(name).cloned())
+    };
+    let given = Given::nothing().variable("TENANT", "acme").profile(
+        "[profile.corp.env]\nA = { file = 'token' }\nB = { value = '${TENANT} x' }\nPATH = 'env:PATH'",
+    );
+    let settings = settle(&given).unwrap();
+    assert_eq!(settings.command, ["prog", "-v"]);
+    assert_eq!(settings.withheld, ["PATH"]);
+    let names: Vec<&str> = settings.variables.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["A", "B", "PATH"]);
+    let Value::Text(text) = &settings.variables[1].value else { panic!() };
+    assert_eq!(text, "acme x");
+    assert!(settings.variables[0].place.ends_with("c.toml:3: A"));
+
+    for (given, what, hint) in [
+        (Given::nothing(), "found no file of profiles", "COUNTERSIGN_CONFIG"),
+        (Given::nothing().profile("url = 'https://a.example'"), "found none", ".env]"),
+        (
+            Given::nothing().profile("env = { A = 'canary' }"),
+            "c.toml:2: A: expected a reference",
+            "value =",
+        ),
+        (Given::nothing().profile("env = { A = '${B}' }"), "found a template", "write env:B"),
+        (Given::nothing().profile("env = { A = 'file:none' }"), "c.toml:2: A: the file", "path"),
+        (
+            Given::nothing().profile("env = { A = { value = '${NONE}' } }"),
+            "A: the variable NONE",
+            "",
+        ),
+    ] {
+        let failure = settle(&given).map(drop).unwrap_err();
+        assert!(failure.what().contains(what), "{failure:?}");
+        assert!(failure.next_step().unwrap_or_default().contains(hint), "{failure:?}");
+        assert!(!format!("{failure:?}").contains("canary"), "{failure:?}");
     }
 }

@@ -18,7 +18,7 @@ use super::{
     nearest::nearest,
 };
 
-const REFERENCE_KEYS: [&str; 4] = ["env", "file", "command", "ttl"];
+const REFERENCE_KEYS: [&str; 5] = ["env", "file", "command", "keyring", "ttl"];
 
 /// Where values stand.
 pub(super) enum Source<'t> {
@@ -138,7 +138,8 @@ impl<'t> Item<'t> {
         }
     }
 
-    /// A reference: its text, or a table with `env`, `file` or `command` (and then `ttl`).
+    /// A reference: its text, or a table with `env`, `file`, `command` (and then `ttl`) or
+    /// `keyring`.
     pub(super) fn reference(&self) -> Result<Reference, Failure> {
         if let Some(text) = self.text() {
             return forms::reference(&self.place, text);
@@ -159,6 +160,10 @@ impl<'t> Item<'t> {
                         Reference::Command { argv, ttl: None }
                     }
                 }),
+                "keyring" => {
+                    let entry = Reference::keyring(&item.string()?.value);
+                    found.push(entry.map_err(|error| item.place.explain(&error, error.hint()))?);
+                }
                 "ttl" => {
                     let time = item.scalar()?;
                     let time = forms::duration(&time.value).map_err(|e| item.place.refuse(e))?;
@@ -168,9 +173,9 @@ impl<'t> Item<'t> {
             }
         }
         match (found.pop(), ttl) {
-            (Some(_), _) if !found.is_empty() => {
-                Err(self.place.refuse("expected one of env, file and command, found several"))
-            }
+            (Some(_), _) if !found.is_empty() => Err(self
+                .place
+                .refuse("expected one of env, file, command and keyring, found several")),
             (Some(Reference::Command { argv, .. }), _) if argv.is_empty() => {
                 Err(self.place.refuse("the command is empty"))
             }

@@ -182,6 +182,27 @@ mod tests {
         assert!(unset.hint().unwrap().contains("\"env\""));
     }
 
+    #[cfg(not(feature = "keyring"))]
+    #[tokio::test]
+    async fn a_build_without_the_keyring_says_so_at_once() {
+        let missing = Held::open("keyring:mcp/alice".parse().unwrap()).unwrap_err();
+        assert!(missing.to_string().contains("keyring:mcp/alice can't be read"), "{missing}");
+        let hint = missing.hint().unwrap();
+        assert!(hint.contains("--features keyring") && hint.contains("file:PATH"), "{hint}");
+    }
+
+    #[tokio::test]
+    async fn what_was_found_elsewhere_is_held_to_the_same_rules() {
+        let reference = || Reference::Env("TOKEN".to_owned());
+        let held = Held::found(reference(), &Secret::new("canary")).unwrap();
+        assert_eq!(value(&held).await, (b"canary".to_vec(), 0));
+        for bad in ["", " canary", "canary\n"] {
+            let error = Held::found(reference(), &Secret::new(bad)).unwrap_err();
+            assert!(error.to_string().contains("env:TOKEN"), "{error}");
+            assert!(!format!("{error:?}").contains("canary"));
+        }
+    }
+
     #[tokio::test]
     async fn a_mistake_in_a_file_is_told_at_once() {
         let folder = tempfile::tempdir().unwrap();

@@ -165,7 +165,9 @@ mod tests {
             assert_eq!(read, expected);
             assert_eq!(read.to_string(), text);
         }
-        for text in ["keyring:", "keyring:/", "keyring:canary", "keyring:canary/", "keyring:/canary"] {
+        for text in
+            ["keyring:", "keyring:/", "keyring:canary", "keyring:canary/", "keyring:/canary"]
+        {
             let error = text.parse::<Reference>().unwrap_err();
             assert!(matches!(error, Error::BadEntry), "{error:?}");
             assert!(!format!("{error} {error:?} {:?}", error.hint()).contains("canary"));
