@@ -5,10 +5,10 @@ use std::{io::IoSlice, io::IsTerminal as _, process::ExitCode};
 
 use crate::{
     bridge,
-    cli::{Cli, Command},
-    config, demo,
+    cli::{self, Cli, Command},
+    config, demo, exec,
     failure::{Failure, Stage},
-    log, outbound,
+    headers, log, outbound,
     service::HttpService,
     shutdown::{self, Parent},
     stdio::{Input, Output},
@@ -27,20 +27,25 @@ pub async fn run(cli: &Cli, parent: Parent) -> ExitCode {
     log::start(config::log(cli));
     let result = match &cli.command {
         Some(Command::Demo(said)) => demo::run(said.stdio, parent).await.inspect_err(report),
-        None => run_bridge(cli, parent).await,
+        Some(Command::Headers(said)) => run_headers(said, parent).await.inspect_err(report),
+        Some(Command::Exec(said)) => return run_exec(said, parent).await,
+        None => run_bridge(&cli.bridge, parent).await,
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) if failure.stage() == Stage::Configuration => ExitCode::from(CONFIGURATION),
-        Err(_) => ExitCode::from(FAILED),
+    result.map_or_else(|failure| code(&failure), |()| ExitCode::SUCCESS)
+}
+
+fn code(failure: &Failure) -> ExitCode {
+    match failure.stage() {
+        Stage::Configuration => ExitCode::from(CONFIGURATION),
+        _ => ExitCode::from(FAILED),
     }
 }
 
-async fn run_bridge(cli: &Cli, parent: Parent) -> Result<(), Failure> {
+async fn run_bridge(said: &cli::Bridge, parent: Parent) -> Result<(), Failure> {
     let stop = shutdown::requested(parent).map_err(|error| signals(&error)).inspect_err(report)?;
     let mut stop = std::pin::pin!(stop);
     let prepared = tokio::select! {
-        prepared = prepare(cli) => prepared,
+        prepared = prepare(said) => prepared,
         // A passphrase's command may take its time.
         _ = &mut stop => return Ok(()),
     };
@@ -61,8 +66,8 @@ async fn run_bridge(cli: &Cli, parent: Parent) -> Result<(), Failure> {
 }
 
 /// Everything between the front end and the wire.
-async fn prepare(cli: &Cli) -> Result<(bridge::Settings, HttpService), Failure> {
-    let config = config::load(cli)?;
+async fn prepare(said: &cli::Bridge) -> Result<(bridge::Settings, HttpService), Failure> {
+    let config = config::load(said)?;
     let tls = tls::load(&config.tls).await?;
     let hangups = shutdown::hangups().map_err(|error| signals(&error))?;
     let (current, reloading) = tls::reload::start(config.tls.clone(), tls, hangups);
@@ -71,6 +76,60 @@ async fn prepare(cli: &Cli) -> Result<(bridge::Settings, HttpService), Failure> 
     }
     let service = outbound::join(&config.upstream, &config.credentials, current)?;
     Ok((config.bridge, service))
+}
+
+async fn run_headers(said: &cli::Bridge, parent: Parent) -> Result<(), Failure> {
+    let config = config::load(said)?;
+    if std::io::stdout().is_terminal() {
+        tracing::warn!("these headers are secrets: they are meant for a program, not for a screen");
+    }
+    let printed = headers::print(&config.credentials, &config.bridge.uri);
+    let mut printed = unless_stopped(parent, printed).await??;
+    printed.push(b'\n');
+    let unwritten = |error| {
+        Failure::new(Stage::Downstream, format!("the headers could not be written: {error}"))
+    };
+    write(&Output::stdout(), &printed).await.map_err(unwritten)
+}
+
+async fn run_exec(said: &cli::Exec, parent: Parent) -> ExitCode {
+    let prepared = async {
+        let settings = config::load_exec(said)?;
+        unless_stopped(parent, exec::prepare(settings)).await?
+    };
+    let (failure, code) = match prepared.await.map(exec::run) {
+        Ok(Ok(code)) => return ExitCode::from(code),
+        Ok(Err(exec::NotStarted { failure, code })) => (failure, ExitCode::from(code)),
+        Err(failure) => {
+            let code = code(&failure);
+            (failure, code)
+        }
+    };
+    report(&failure);
+    code
+}
+
+/// `work`, given up when this process is to end: the programs that it runs must not outlive it.
+async fn unless_stopped<T>(parent: Parent, work: impl Future<Output = T>) -> Result<T, Failure> {
+    let stop = shutdown::requested(parent).map_err(|error| signals(&error))?;
+    tokio::select! {
+        biased;
+        _ = stop => Err(Failure::new(Stage::Credential, "stopped before there was an answer")),
+        done = work => Ok(done),
+    }
+}
+
+async fn write(output: &Output, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match output.try_write(&[IoSlice::new(bytes)]) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                output.writable().await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn signals(error: &std::io::Error) -> Failure {

@@ -17,6 +17,7 @@ References (REF) say where a secret is, so that none stands on a command line:
   env:NAME            a variable of the environment
   file:PATH           a file, read again when it changes
   command:PROG ARG    what a program prints
+  keyring:SERVICE/ACC an entry of the desktop's keyring, where the build has it
 
 ${NAME} and ${NAME:-default} in URLs, headers, paths and names are filled in from the environment.
 
@@ -24,6 +25,7 @@ Examples:
   countersign --cert client.pem --key client.key https://mcp.example.com/mcp
   countersign --bearer env:TOKEN --header 'X-Tenant: ${TENANT_ID}' https://mcp.example.com/mcp
   countersign --config corp.toml --profile staging
+  countersign exec --config corp.toml -- my-mcp-server --stdio
   countersign demo";
 
 const ABOUT: &str = "\
@@ -40,7 +42,11 @@ started it, on stdin and stdout, to a remote MCP server over HTTPS.";
     version,
     after_help = EXAMPLES,
     args_conflicts_with_subcommands = true,
-    override_usage = "countersign [OPTIONS] [URL]\n       countersign demo [--stdio]",
+    override_usage = "countersign [OPTIONS] [URL]\n       \
+                      countersign headers [OPTIONS] [URL]\n       \
+                      countersign exec [--config FILE] [--profile NAME] -- COMMAND...\n       \
+                      countersign demo [--stdio]",
+    disable_help_subcommand = true,
 )]
 pub struct Cli {
     /// What to do; the stdio bridge where nothing is said.
@@ -59,7 +65,16 @@ pub struct Cli {
 pub enum Command {
     /// A tour that needs nothing: an mTLS gateway, an MCP server and the bridge between
     Demo(Demo),
+    /// Print the headers that a request would get, as one JSON object
+    #[command(override_usage = "countersign headers [OPTIONS] [URL]")]
+    Headers(Box<Bridge>),
+    /// Start a local server with the variables of [profile.NAME.env] in its environment
+    #[command(override_usage = "countersign exec [--config FILE] [--profile NAME] -- COMMAND...")]
+    Exec(Exec),
 }
+
+/// The names of the commands.
+const COMMANDS: [&str; 3] = ["demo", "headers", "exec"];
 
 /// The flags of the demo.
 #[derive(Args)]
@@ -67,6 +82,32 @@ pub struct Demo {
     /// Be a stdio MCP server for any client to be pointed at
     #[arg(long)]
     pub stdio: bool,
+}
+
+/// The flags of `exec`, and what it starts.
+#[derive(Args)]
+pub struct Exec {
+    /// Where the profile is.
+    #[command(flatten)]
+    pub files: Files,
+    /// The program and its arguments
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+/// The files that say the rest.
+#[derive(Args, Default)]
+#[command(next_help_heading = "Configuration file")]
+pub struct Files {
+    /// File of profiles, TOML [default: $COUNTERSIGN_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<String>,
+    /// The profile to use [default: the only one, or the one named default]
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// File of variables, .env, for templates and env: references
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<String>,
 }
 
 /// The flags of the bridge, as they were written.
@@ -164,12 +205,9 @@ pub struct Bridge {
     #[arg(long, value_name = "SIZE", help_heading = "Connection")]
     pub max_message: Option<String>,
 
-    /// File of profiles, TOML [default: $COUNTERSIGN_CONFIG]
-    #[arg(long, value_name = "FILE", help_heading = "Configuration file")]
-    pub config: Option<String>,
-    /// The profile to use [default: the only one, or the one named default]
-    #[arg(long, value_name = "NAME", help_heading = "Configuration file")]
-    pub profile: Option<String>,
+    /// The files that say the rest.
+    #[command(flatten)]
+    pub files: Files,
 }
 
 /// What is said on stderr; known before the rest of the configuration is.
@@ -212,11 +250,9 @@ impl Cli {
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let said = Self::try_parse_from(arguments).map_err(clean)?;
         // After a flag, clap takes the command's name for the URL.
-        if said.bridge.url.as_deref() == Some("demo") {
-            return Err(Self::command().error(
-                ErrorKind::ArgumentConflict,
-                "demo comes first and takes none of the bridge's flags: countersign demo",
-            ));
+        if let Some(command) = COMMANDS.iter().find(|it| said.bridge.url.as_deref() == Some(**it)) {
+            let what = format!("{command} comes first, its flags after it: countersign {command}");
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, what));
         }
         Ok(said)
     }
@@ -299,12 +335,45 @@ mod tests {
     }
 
     #[test]
+    fn headers_takes_what_the_bridge_takes() {
+        let line = ["countersign", "headers", "-v", "--bearer", "env:T", "https://a.example"];
+        let said = read(&line).unwrap();
+        let Some(Command::Headers(bridge)) = said.command else { panic!() };
+        assert_eq!(bridge.bearer.as_deref(), Some("env:T"));
+        assert_eq!(bridge.url.as_deref(), Some("https://a.example"));
+        assert_eq!(said.diagnostics.verbose, 1);
+        assert!(said.bridge.url.is_none());
+    }
+
+    #[test]
+    fn exec_takes_its_own_flags_up_to_the_command_and_none_of_the_bridge() {
+        for line in [
+            &["countersign", "exec", "--profile", "p", "--", "npx", "-y", "--profile", "q"][..],
+            &["countersign", "exec", "--profile", "p", "npx", "-y", "--profile", "q"],
+        ] {
+            let Some(Command::Exec(exec)) = read(line).unwrap().command else { panic!() };
+            assert_eq!(exec.files.profile.as_deref(), Some("p"));
+            assert_eq!(exec.command, ["npx", "-y", "--profile", "q"]);
+        }
+        for line in [
+            &["countersign", "exec"][..],
+            &["countersign", "exec", "--profile", "p", "--"],
+            &["countersign", "exec", "--bearer", "env:T", "--", "npx"],
+            &["countersign", "--bearer", "env:T", "exec", "--", "npx"],
+        ] {
+            assert_eq!(read(line).map(|_| ()).unwrap_err().exit_code(), 2, "{line:?}");
+        }
+    }
+
+    #[test]
     fn the_demo_comes_first_and_takes_the_diagnostics_alone() {
         let demo = read(&["countersign", "demo", "-vv"]).unwrap();
         assert!(matches!(demo.command, Some(Command::Demo(_))));
         assert_eq!(demo.diagnostics.verbose, 2);
         let late = refusal(&["countersign", "-v", "demo"]);
         assert!(late.contains("demo comes first"), "{late}");
+        let late = refusal(&["countersign", "-v", "headers"]);
+        assert!(late.contains("headers comes first"), "{late}");
         assert!(read(&["countersign", "demo", "--cert", "c.pem"]).is_err());
     }
 
@@ -356,6 +425,10 @@ mod tests {
             &["countersign", "--", "https://a.example", "canary"],
             &["countersign", "--debug=canary"],
             &["countersign", "--bearer", "env:A", "--bearer", "canary"],
+            &["countersign", "headers", "https://a.example", "canary"],
+            &["countersign", "headers", "--token", "canary"],
+            &["countersign", "exec", "--token", "canary"],
+            &["countersign", "exec", "--token=canary", "--", "x"],
         ] {
             let refusal = refusal(line);
             assert!(!refusal.contains("canary"), "{refusal}");

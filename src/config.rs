@@ -5,6 +5,8 @@
 //! as a function; [`load`] alone reads the real one.
 
 mod credentials;
+mod env_file;
+mod exec;
 mod file;
 mod flags;
 mod forms;
@@ -26,12 +28,13 @@ use std::time::Duration;
 
 use crate::{
     bridge,
-    cli::Cli,
+    cli::{self, Cli},
     failure::{Failure, Stage},
     log,
     upstream::url::UpstreamUrl,
 };
 
+use env_file::EnvFile;
 use layer::{Layer, Layers};
 use place::{Place, Stated};
 use scope::Scope;
@@ -56,8 +59,6 @@ pub struct Config {
     pub credentials: crate::credentials::Settings,
     /// The limits of the stdio bridge.
     pub bridge: bridge::Settings,
-    /// What is said on stderr.
-    pub log: log::Settings,
 }
 
 /// What is to be said on stderr, which holds whether or not the rest of the configuration does.
@@ -73,47 +74,83 @@ pub fn log(cli: &Cli) -> log::Settings {
     log::Settings { level, json: said.log_format.as_deref() == Some("json") }
 }
 
-/// The configuration that `cli` and the environment of the process amount to.
+/// The configuration that the flags `said` and the environment of the process amount to.
 ///
 /// # Errors
 ///
 /// As [`load_in`].
-#[expect(clippy::disallowed_methods, reason = "the one place in config that reads it")]
-pub fn load(cli: &Cli) -> Result<Config, Failure> {
-    load_in(cli, &|name| std::env::var(name).ok())
+pub fn load(said: &cli::Bridge) -> Result<Config, Failure> {
+    load_in(said, &of_process)
 }
 
-/// The configuration that `cli` and `environment` amount to, its `env:` and `file:` secrets read.
+/// The configuration that the flags `said` and `environment` amount to, its `env:` and `file:`
+/// secrets read.
 ///
 /// # Errors
 ///
 /// [`Stage::Configuration`], with the flag, key or variable at fault and the next step. No error
 /// holds a value that may be a secret.
-pub fn load_in(cli: &Cli, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Failure> {
+pub fn load_in(
+    said: &cli::Bridge,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Failure> {
     let scope = Scope::new(environment);
-    let said = Layers { flags: flags::layer(&cli.bridge)?, profile: profile(cli, &scope)? };
+    let profile = profile(&said.files, &scope)?;
+    let said = Layers { flags: flags::layer(said)?, profile: profile.unwrap_or_default() };
+    let env_file = env_file(said.first(|layer| &layer.env_file), &scope)?;
+    let scope = scope.with(env_file);
     let upstream = upstream::settle(&said, &scope)?;
     Ok(Config {
         bridge: bridge(&said, &upstream.url)?,
         credentials: credentials::settle(&said, &scope, &upstream.url)?,
         upstream,
         tls: tls::settle(&said, &scope)?,
-        log: log(cli),
     })
 }
 
-/// The chosen profile, empty where there is no file.
-fn profile(cli: &Cli, scope: &Scope<'_>) -> Result<Layer, Failure> {
+/// What `countersign exec` is told, by its flags and the environment of the process.
+///
+/// # Errors
+///
+/// As [`load_in`].
+pub fn load_exec(said: &cli::Exec) -> Result<crate::exec::Settings, Failure> {
+    load_exec_in(said, &of_process)
+}
+
+fn load_exec_in(
+    said: &cli::Exec,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<crate::exec::Settings, Failure> {
+    let scope = Scope::new(environment);
+    let profile = profile(&said.files, &scope)?;
+    let of_flag = flags::env_file(&said.files);
+    let of_profile = profile.as_ref().and_then(|profile| profile.env_file.as_ref());
+    let env_file = env_file(of_flag.as_ref().or(of_profile), &scope)?;
+    exec::settle(profile.as_ref(), &said.command, &scope.with(env_file))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place in config that reads it")]
+fn of_process(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The file of variables, found by what the environment alone says.
+fn env_file(said: Option<&Stated<String>>, scope: &Scope<'_>) -> Result<Option<EnvFile>, Failure> {
+    said.map(|said| EnvFile::read(&said.place, scope.path(said)?)).transpose()
+}
+
+/// The chosen profile, where there is a file.
+fn profile(said: &cli::Files, scope: &Scope<'_>) -> Result<Option<Layer>, Failure> {
     let flag = |name, value: &Option<String>| {
         let place = Place::flag(name);
         value.clone().map(|value| Stated { value, place })
     };
-    let wanted = flag("--profile", &cli.bridge.profile);
+    let wanted = flag("--profile", &said.profile);
     let wanted = wanted.map(|name| scope.text(&name)).transpose()?;
     let variable = scope.stated("COUNTERSIGN_CONFIG").filter(|said| !said.value.is_empty());
-    match (flag("--config", &cli.bridge.config).or(variable), wanted) {
-        (Some(path), wanted) => file::read(&scope.path(&path)?, wanted.as_deref()),
-        (None, None) => Ok(Layer::default()),
+    match (flag("--config", &said.config).or(variable), wanted) {
+        (Some(path), wanted) => file::read(&scope.path(&path)?, wanted.as_deref()).map(Some),
+        (None, None) => Ok(None),
         (None, Some(_)) => {
             let what = "--profile names a profile, but no file of profiles is given";
             Err(Failure::new(Stage::Configuration, what)

@@ -42,6 +42,9 @@ pub trait Credential: Send + Sync {
     /// better is not kept for a second try.
     fn renewable(&self) -> bool;
 
+    /// Whether it covers the request it is sent with, so that it is good for no other.
+    fn signs(&self) -> bool;
+
     /// Adds it to the request, and says with which of its values.
     ///
     /// Fails, at [`Stage::Credential`], when it can't be had: the request must not be sent.

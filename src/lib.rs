@@ -9,6 +9,8 @@ pub mod app;
 pub mod bridge;
 pub mod credentials;
 pub mod demo;
+pub mod exec;
+pub mod headers;
 pub mod mcp;
 pub mod outbound;
 pub mod tls;

@@ -10,11 +10,12 @@ pub mod environment;
 mod error;
 mod file;
 mod held;
+mod keyring;
 mod program;
 mod reference;
 
 pub use error::Error;
-pub use file::warn_of_others;
+pub use file::{contents, warn_of_others};
 pub use held::Held;
 pub use program::{Hidden, Program};
 pub use reference::Reference;

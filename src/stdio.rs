@@ -13,7 +13,7 @@ mod unix;
 #[cfg(not(unix))]
 pub use self::portable::{Input, Output};
 #[cfg(unix)]
-pub use self::unix::{Input, Output};
+pub use self::unix::{Input, Output, give_back};
 
 /// How much is read at a time.
 const CHUNK: usize = 64 * 1024;

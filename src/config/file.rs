@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    forms,
+    exec, forms,
     layer::Layer,
     nearest::nearest,
     sent::{self, Sent},
@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The keys of a profile.
-pub(super) const KEYS: [&str; 29] = [
+pub(super) const KEYS: [&str; 31] = [
     "url",
     "cert",
     "key",
@@ -52,6 +52,8 @@ pub(super) const KEYS: [&str; 29] = [
     "connect_timeout",
     "idle_timeout",
     "max_message",
+    "env_file",
+    "env",
 ];
 
 /// The profile `wanted`, or the only one, or the one named `default`.
@@ -162,6 +164,8 @@ fn set(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
         "connect_timeout" => layer.connect_timeout = Some(item.scalar()?),
         "idle_timeout" => layer.idle_timeout = Some(item.scalar()?),
         "max_message" => layer.max_message = Some(item.scalar()?),
+        "env_file" => layer.env_file = Some(item.string()?),
+        "env" => layer.env = Some(exec::read(item)?),
         _ => return Err(item.unknown(&KEYS)),
     }
     Ok(())
@@ -317,7 +321,17 @@ mod tests {
             ),
             (
                 "[profile.a]\nbearer = { env = \"A\", file = \"f\" }",
-                "c.toml:2: bearer: expected one of env, file and command",
+                "c.toml:2: bearer: expected one of env, file, command and keyring",
+            ),
+            (
+                "[profile.a]\nbearer = { keyring = \"canary\" }",
+                "c.toml:2: keyring: expected keyring:",
+            ),
+            ("[profile.a]\nenv = { \"A=B\" = \"env:A\" }", "c.toml:2: A=B: expected the name of a"),
+            ("[profile.a]\nenv = { A = 3 }", "c.toml:2: A: expected a table, found an integer"),
+            (
+                "[profile.a]\nenv = { A = { value = \"a\", env = \"A\" } }",
+                "c.toml:2: A: expected value or a reference, found both",
             ),
             ("[profile.a]\nbearer = { command = [] }", "c.toml:2: bearer: the command is empty"),
             ("[profile.a]\nbasic = { user = \"a\" }", "c.toml:2: basic: expected { user"),
@@ -351,6 +365,9 @@ mod tests {
             "headers = \"canary\"",
             "key_passphrase = \"canary\"",
             "proxy_user = \"canary\"",
+            "bearer = { keyring = \"canary\" }",
+            "env = { A = \"canary\" }",
+            "env = { A = { valeu = \"canary\" } }",
         ] {
             let refused = format!("{:?}", profile(text).map(|_| ()).unwrap_err());
             assert!(refused.contains("c.toml:2") && !refused.contains("canary"), "{refused}");

@@ -1,6 +1,9 @@
 //! The flags as a layer: each value with the flag's name, the compact forms taken apart.
 
-use crate::{cli::Bridge, failure::Failure};
+use crate::{
+    cli::{Bridge, Files},
+    failure::Failure,
+};
 
 use super::{
     forms,
@@ -43,7 +46,14 @@ pub(super) fn layer(said: &Bridge) -> Result<Layer, Failure> {
         connect_timeout: text("--connect-timeout", &said.connect_timeout),
         idle_timeout: text("--idle-timeout", &said.idle_timeout),
         max_message: text("--max-message", &said.max_message),
+        env_file: env_file(&said.files),
+        env: None,
     })
+}
+
+/// The file of variables, which all commands take.
+pub(super) fn env_file(said: &Files) -> Option<Stated<String>> {
+    text("--env-file", &said.env_file)
 }
 
 fn sent(said: &Bridge) -> Result<Vec<Stated<Sent>>, Failure> {

@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// The smallest limit for a message: less would not carry an `initialize`.
 const SMALLEST: usize = 4 * 1024;
 
-/// `env:NAME`, `file:PATH` or `command:PROG ARG`.
+/// `env:NAME`, `file:PATH`, `command:PROG ARG` or `keyring:SERVICE/ACCOUNT`.
 pub(super) fn reference(place: &Place, text: &str) -> Result<Reference, Failure> {
     // A template would put the secret itself here, which is what references are there to avoid.
     if let Some(name) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'))
@@ -40,7 +40,9 @@ pub(super) fn login(place: &Place, text: &str) -> Result<Login, Failure> {
     let example = "write the user, a colon and a reference, as in alice:env:PASSWORD";
     let (user, password) = text
         .split_once(':')
-        .filter(|(user, _)| !user.is_empty() && !["env", "file", "command"].contains(user))
+        .filter(|(user, _)| {
+            !user.is_empty() && !["env", "file", "command", "keyring"].contains(user)
+        })
         .ok_or_else(|| place.refuse("expected USER:REF, found no user").hint(example))?;
     Ok(Login { user: user.to_owned(), password: reference(place, password)? })
 }
@@ -133,7 +135,7 @@ mod tests {
         let said = login(&FLAG, "alice:env:PASSWORD").unwrap();
         assert_eq!(said.user, "alice");
         assert_eq!(said.password, Reference::Env("PASSWORD".to_owned()));
-        for text in ["env:PASSWORD", "alice", ":env:PASSWORD", "alice:canary", "canary"] {
+        for text in ["env:PASSWORD", "keyring:a/b", "alice", ":env:PASSWORD", "alice:canary"] {
             let refused = format!("{:?}", login(&FLAG, text).map(|_| ()).unwrap_err());
             assert!(refused.contains("--flag") && !refused.contains("canary"), "{refused}");
         }

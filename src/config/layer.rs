@@ -6,6 +6,7 @@
 use crate::secret::Reference;
 
 use super::{
+    exec,
     place::{Login, Stated},
     sent::Sent,
 };
@@ -36,6 +37,8 @@ pub(super) struct Layer {
     pub(super) connect_timeout: Option<Stated<String>>,
     pub(super) idle_timeout: Option<Stated<String>>,
     pub(super) max_message: Option<Stated<String>>,
+    pub(super) env_file: Option<Stated<String>>,
+    pub(super) env: Option<Vec<Stated<exec::Said>>>,
 }
 
 /// All that was said, in the order of precedence.

@@ -9,25 +9,36 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use zeroize::Zeroizing;
+
 use crate::{
     failure::Failure,
-    secret::{Held, Reference},
+    secret::{self, Held, Reference, Secret},
     template,
 };
 
-use super::place::{Login, Place, Stated};
+use super::{
+    env_file::EnvFile,
+    place::{Login, Place, Stated},
+};
 
 /// The surroundings of the program, as far as configuration may see them.
 pub(super) struct Scope<'a> {
     environment: &'a dyn Fn(&str) -> Option<String>,
+    env_file: Option<EnvFile>,
 }
 
 impl<'a> Scope<'a> {
     pub(super) fn new(environment: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { environment }
+        Self { environment, env_file: None }
     }
 
-    /// A variable as it is, for those whose values are not ours to interpret.
+    /// The same with the variables of a file, for templates and references.
+    pub(super) fn with(self, env_file: Option<EnvFile>) -> Self {
+        Self { env_file, ..self }
+    }
+
+    /// A variable of the environment as it is, for those whose values are not ours to interpret.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
         (self.environment)(name)
     }
@@ -35,7 +46,15 @@ impl<'a> Scope<'a> {
     /// A variable as a value of ours.
     pub(super) fn stated(&self, name: &'static str) -> Option<Stated<String>> {
         let place = Place::Variable(name);
-        self.variable(name).map(|value| Stated { value, place })
+        self.named(name).map(|value| Stated { value: value.to_string(), place })
+    }
+
+    /// The variable that a user named: the environment's, else the file's.
+    fn named(&self, name: &str) -> Option<Zeroizing<String>> {
+        let filled = |value: &Zeroizing<String>| !unfilled(name, value);
+        let of_file = || self.env_file.as_ref()?.get(name).map(|found| found.value.clone());
+        let of_environment = self.variable(name).map(Zeroizing::new);
+        of_environment.filter(filled).or_else(|| of_file().filter(filled))
     }
 
     /// The value with its templates filled in; neither empty nor with white space at its ends.
@@ -52,11 +71,11 @@ impl<'a> Scope<'a> {
     pub(super) fn expand(&self, place: &Place, text: &str) -> Result<String, Failure> {
         let untrimmed = RefCell::new(None);
         let lookup = |name: &str| {
-            let value = self.variable(name).filter(|value| !unfilled(name, value))?;
+            let value = self.named(name)?;
             if blank_end(&value).is_some() {
                 untrimmed.borrow_mut().get_or_insert_with(|| (name.to_owned(), value.clone()));
             }
-            Some(value)
+            Some(value.to_string())
         };
         let expanded =
             template::expand(text, &lookup).map_err(|error| place.explain(&error, error.hint()))?;
@@ -91,11 +110,11 @@ impl<'a> Scope<'a> {
     /// The secret behind a reference, whose path and program are found like any other path.
     pub(super) fn open(&self, place: &Place, reference: &Reference) -> Result<Held, Failure> {
         let found = match reference {
-            Reference::Env(name) if self.variable(name).is_some_and(|it| unfilled(name, &it)) => {
-                let error = template::Error::Unset { name: name.clone() };
-                return Err(place.explain(&error, error.hint()));
-            }
-            Reference::Env(name) => Reference::Env(name.clone()),
+            Reference::Env(name) => return self.open_variable(place, name),
+            Reference::Keyring { service, account } => Reference::Keyring {
+                service: self.expand(place, service)?,
+                account: self.expand(place, account)?,
+            },
             Reference::File(path) => Reference::File(self.find(place, &path.to_string_lossy())?),
             Reference::Command { argv, ttl } => {
                 let argv = argv.iter().enumerate().map(|(at, word)| match at {
@@ -109,6 +128,29 @@ impl<'a> Scope<'a> {
             }
         };
         Held::open(found).map_err(|error| place.explain(&error, error.hint()))
+    }
+
+    /// The secret in a variable: the environment's, else the file's.
+    fn open_variable(&self, place: &Place, name: &str) -> Result<Held, Failure> {
+        let reference = Reference::Env(name.to_owned());
+        let of_file = self.env_file.as_ref().and_then(|file| Some((file, file.get(name)?)));
+        let opened = if self.variable(name).is_some_and(|value| unfilled(name, &value)) {
+            Err(secret::Error::Unset { name: name.to_owned() })
+        } else {
+            Held::open(reference.clone())
+        };
+        match (opened, of_file) {
+            (Err(secret::Error::Unset { .. }), Some((file, found)))
+                if !unfilled(name, &found.value) =>
+            {
+                let value = Secret::new(found.value.as_bytes());
+                Held::found(reference, &value).map_err(|error| {
+                    let what = format_args!("{error} ({})", file.place(found));
+                    place.explain(what, error.hint())
+                })
+            }
+            (opened, _) => opened.map_err(|error| place.explain(&error, error.hint())),
+        }
     }
 
     /// The user, and the password behind its reference.
@@ -218,6 +260,40 @@ mod tests {
         assert!(refused.what().ends_with("the variable UNFILLED is not set"), "{refused}");
         let default = scope.expand(&Place::flag("--cert"), "${UNFILLED:-c.pem}");
         assert_eq!(default.unwrap(), "c.pem");
+    }
+
+    #[test]
+    fn a_file_of_variables_comes_after_the_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        let lines = "TENANT=no\nUNFILLED=filled\nOURS=canary\nPATH=no\nBLANK=' canary'\nNONE=\n\
+                     API_URL=https://a.example\nSELF=${SELF}\nHOME=/no";
+        std::fs::write(&path, lines).unwrap();
+        let place = Place::flag("--env-file");
+        let file = EnvFile::read(&place, path).unwrap();
+        let scope = Scope::new(&environment).with(Some(file));
+        for (text, expected) in [("${TENANT}", "acme"), ("${UNFILLED}", "filled"), ("~/c", "~/c")] {
+            assert_eq!(scope.expand(&place, text).unwrap(), expected);
+        }
+        assert_eq!(scope.find(&place, "~/c").unwrap(), Path::new("/home/ada/c"));
+        assert_eq!(scope.stated("API_URL").unwrap().value, "https://a.example");
+        assert_eq!(scope.variable("OURS"), None);
+        let open = |name: &str| scope.open(&place, &Reference::Env(name.to_owned()));
+        let value = |name| open(name).unwrap().at_hand().unwrap().expose().to_vec();
+        assert_eq!((value("OURS"), value("UNFILLED")), (b"canary".to_vec(), b"filled".to_vec()));
+        // The process has one, whatever it is.
+        assert_ne!(value("PATH"), b"no");
+        for (name, expected) in [
+            ("BLANK", "--env-file: the secret env:BLANK has white space at its beginning or end ("),
+            ("NONE", "--env-file: the secret env:NONE is empty ("),
+            ("SELF", "--env-file: the variable SELF is not set"),
+            ("COUNTERSIGN_NOWHERE", "the variable COUNTERSIGN_NOWHERE is not set"),
+        ] {
+            let refused = open(name).unwrap_err();
+            assert!(refused.what().contains(expected), "{refused}");
+            assert!(!format!("{refused:?}").contains("canary"));
+        }
+        assert!(open("BLANK").unwrap_err().what().ends_with("/.env:5)"));
     }
 
     #[test]

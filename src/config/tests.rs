@@ -9,6 +9,7 @@ use std::{collections::HashMap, ffi::OsString, fs, path::Path};
 use super::*;
 use crate::{
     credentials::authorization,
+    exec::Value,
     secret::Reference,
     tls::{Http, Minimum},
 };
@@ -48,7 +49,7 @@ impl Given {
         let words = flags.iter().map(|word| OsString::from(word.replace("REF", &token)));
         let line = std::iter::once(OsString::from("mtls-wrapper")).chain(words);
         let cli = Cli::read(line).unwrap_or_else(|error| panic!("{flags:?}: {error}"));
-        load_in(&cli, &|name| self.environment.get(name).cloned())
+        load_in(&cli.bridge, &|name| self.environment.get(name).cloned())
     }
 
     fn config(&self, flags: &[&str]) -> Config {
@@ -100,7 +101,6 @@ fn defaults() {
     assert!(matches!(config.tls.minimum, Minimum::Tls12));
     assert!(matches!(config.tls.http, Http::Auto));
     assert!(config.credentials.authorization.is_none());
-    assert!(matches!(config.log.level, log::Level::Quiet) && !config.log.json);
 }
 
 #[test]
@@ -392,5 +392,65 @@ fn a_spiffe_agent_gives_identity_and_roots_unless_roots_are_named() {
         (&["--server-spiffe-id", "a.example"], "expected spiffe://", "openssl x509"),
     ] {
         Given::nothing().refuses(&[&["https://a.example"], flags].concat(), what, hint);
+    }
+}
+
+#[test]
+fn a_file_of_variables_is_named_by_the_flag_or_the_profile() {
+    let given = Given::nothing().profile("url = 'https://${TENANT}.example'\nenv_file = 'a.env'");
+    let folder = given.folder.path().to_owned();
+    given.refuses(&[], "c.toml:3: env_file: the file ", "check the path");
+    fs::write(folder.join("a.env"), "TENANT=profile").unwrap();
+    let host = |config: &Config| config.bridge.uri.host().unwrap().to_owned();
+    assert_eq!(host(&given.config(&[])), "profile.example");
+    let flag = folder.join("b.env");
+    fs::write(&flag, "TENANT=flag").unwrap();
+    let flags = ["--env-file", flag.to_str().unwrap()];
+    assert_eq!(host(&given.config(&flags)), "flag.example");
+    let given = given.variable("TENANT", "environment");
+    assert_eq!(host(&given.config(&flags)), "environment.example");
+    fs::write(&flag, "TENANT=a\ncanary").unwrap();
+    given.refuses(&flags, "b.env:2: expected NAME=VALUE", "a comment starts with #");
+}
+
+#[test]
+fn a_command_gets_the_variables_of_its_profile() {
+    let settle = |given: &Given| {
+        let line = ["countersign", "exec", "--", "prog", "-v"].map(OsString::from);
+        let Some(cli::Command::Exec(said)) = Cli::read(line).unwrap().command else { panic!() };
+        load_exec_in(&said, &|name| given.environment.get(name).cloned())
+    };
+    let given = Given::nothing().variable("TENANT", "acme").profile(
+        "[profile.corp.env]\nA = { file = 'token' }\nB = { value = '${TENANT} x' }\nPATH = 'env:PATH'",
+    );
+    let settings = settle(&given).unwrap();
+    assert_eq!(settings.command, ["prog", "-v"]);
+    assert_eq!(settings.withheld, ["PATH"]);
+    let names: Vec<&str> = settings.variables.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["A", "B", "PATH"]);
+    let Value::Text(text) = &settings.variables[1].value else { panic!() };
+    assert_eq!(text, "acme x");
+    assert!(settings.variables[0].place.ends_with("c.toml:3: A"));
+
+    for (given, what, hint) in [
+        (Given::nothing(), "found no file of profiles", "COUNTERSIGN_CONFIG"),
+        (Given::nothing().profile("url = 'https://a.example'"), "found none", ".env]"),
+        (
+            Given::nothing().profile("env = { A = 'canary' }"),
+            "c.toml:2: A: expected a reference",
+            "value =",
+        ),
+        (Given::nothing().profile("env = { A = '${B}' }"), "found a template", "write env:B"),
+        (Given::nothing().profile("env = { A = 'file:none' }"), "c.toml:2: A: the file", "path"),
+        (
+            Given::nothing().profile("env = { A = { value = '${NONE}' } }"),
+            "A: the variable NONE",
+            "",
+        ),
+    ] {
+        let failure = settle(&given).map(drop).unwrap_err();
+        assert!(failure.what().contains(what), "{failure:?}");
+        assert!(failure.next_step().unwrap_or_default().contains(hint), "{failure:?}");
+        assert!(!format!("{failure:?}").contains("canary"), "{failure:?}");
     }
 }

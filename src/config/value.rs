@@ -18,7 +18,7 @@ use super::{
     place::{Login, Place, Stated},
 };
 
-const REFERENCE_KEYS: [&str; 4] = ["env", "file", "command", "ttl"];
+const REFERENCE_KEYS: [&str; 5] = ["env", "file", "command", "keyring", "ttl"];
 
 /// Where values stand.
 pub(super) enum Source<'t> {
@@ -157,7 +157,8 @@ impl<'t> Item<'t> {
         self.one_of(&[("raw", Encoding::Raw), ("hex", Encoding::Hex), ("base64", Encoding::Base64)])
     }
 
-    /// A reference: its text, or a table with `env`, `file` or `command` (and then `ttl`).
+    /// A reference: its text, or a table with `env`, `file`, `command` (and then `ttl`) or
+    /// `keyring`.
     pub(super) fn reference(&self) -> Result<Reference, Failure> {
         if let Some(text) = self.text() {
             return forms::reference(&self.place, text);
@@ -178,6 +179,10 @@ impl<'t> Item<'t> {
                         Reference::Command { argv, ttl: None }
                     }
                 }),
+                "keyring" => {
+                    let entry = Reference::keyring(&item.string()?.value);
+                    found.push(entry.map_err(|error| item.place.explain(&error, error.hint()))?);
+                }
                 "ttl" => {
                     let time = item.scalar()?;
                     let time = forms::duration(&time.value).map_err(|e| item.place.refuse(e))?;
@@ -187,9 +192,9 @@ impl<'t> Item<'t> {
             }
         }
         match (found.pop(), ttl) {
-            (Some(_), _) if !found.is_empty() => {
-                Err(self.place.refuse("expected one of env, file and command, found several"))
-            }
+            (Some(_), _) if !found.is_empty() => Err(self
+                .place
+                .refuse("expected one of env, file, command and keyring, found several")),
             (Some(Reference::Command { argv, .. }), _) if argv.is_empty() => {
                 Err(self.place.refuse("the command is empty"))
             }

@@ -87,6 +87,10 @@ impl Credential for Authorization {
         self.value.renewable()
     }
 
+    fn signs(&self) -> bool {
+        false
+    }
+
     fn apply<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Result<Generation, Failure>> {
         Box::pin(async move {
             let (value, generation) =

@@ -181,6 +181,10 @@ impl Credential for AwsSigv4 {
         }
     }
 
+    fn signs(&self) -> bool {
+        true
+    }
+
     fn apply<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Result<Generation, Failure>> {
         Box::pin(async move {
             let (keys, generation) = self.keys().await?;

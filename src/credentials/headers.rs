@@ -178,6 +178,10 @@ impl Credential for Fixed {
         false
     }
 
+    fn signs(&self) -> bool {
+        false
+    }
+
     fn apply<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Result<Generation, Failure>> {
         for Header { name, value } in &self.headers {
             // A header given twice is sent twice; the layer has removed the caller's.
@@ -218,6 +222,10 @@ impl Credential for Key {
 
     fn renewable(&self) -> bool {
         self.value.renewable()
+    }
+
+    fn signs(&self) -> bool {
+        false
     }
 
     fn apply<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Result<Generation, Failure>> {

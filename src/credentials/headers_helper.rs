@@ -125,6 +125,10 @@ impl Credential for HeadersHelper {
         true
     }
 
+    fn signs(&self) -> bool {
+        false
+    }
+
     fn apply<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Result<Generation, Failure>> {
         Box::pin(async move {
             let (printed, generation) =

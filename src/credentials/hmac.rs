@@ -263,6 +263,10 @@ impl Credential for Hmac {
         self.key.renewable() || named
     }
 
+    fn signs(&self) -> bool {
+        true
+    }
+
     fn apply<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Result<Generation, Failure>> {
         Box::pin(async move {
             let (key, generation) = self.key.current(|secret| self.running(secret)).await?;

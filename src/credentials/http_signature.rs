@@ -180,6 +180,10 @@ impl Credential for HttpSignature {
         self.key.renewable()
     }
 
+    fn signs(&self) -> bool {
+        true
+    }
+
     fn apply<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Result<Generation, Failure>> {
         Box::pin(async move {
             let (key, generation) = self.key.current(|secret| self.settings.make(secret)).await?;

@@ -259,6 +259,10 @@ impl Credential for Jwt {
         !self.settings.per_request || self.pair.renewable()
     }
 
+    fn signs(&self) -> bool {
+        self.settings.per_request
+    }
+
     fn apply<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Result<Generation, Failure>> {
         Box::pin(async move {
             let (value, generation) = self.value(request, Now::read()).await?;

@@ -1,8 +1,8 @@
 //! Why a secret could not be had, in words for the person who has to mend it.
 //!
-//! Names variables, files and programs; never a value, nor what was found in its place.
+//! Names variables, files, programs and entries; never a value, nor what was found in its place.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{borrow::Cow, io, path::PathBuf, sync::Arc, time::Duration};
 
 use super::cached::Interrupted;
 
@@ -21,6 +21,9 @@ pub enum Error {
         /// What was expected.
         form: &'static str,
     },
+    /// `keyring:` and something that is not a service and an account.
+    #[error("expected keyring:SERVICE/ACCOUNT, found no slash with something on both sides")]
+    BadEntry,
     /// A command with quotes in it.
     #[error(
         "found quotes in a command: reference, which is split at blanks and run without a shell"
@@ -104,6 +107,34 @@ pub enum Error {
         /// The limit, in bytes.
         maximum: usize,
     },
+    /// This program can't read keyrings at all.
+    #[error("{reference} can't be read: this countersign was built without keyring support")]
+    NoKeyring {
+        /// The entry.
+        reference: String,
+    },
+    /// The keyring could not be asked, or gave an answer that is no secret.
+    #[error("the keyring could not be asked for {reference}: {why}")]
+    Keyring {
+        /// The entry.
+        reference: String,
+        /// What the system said.
+        why: Cow<'static, str>,
+    },
+    /// The keyring has no such entry.
+    #[error("the keyring has no entry {reference}")]
+    NoEntry {
+        /// The entry.
+        reference: String,
+    },
+    /// The keyring did not answer in time.
+    #[error("the keyring gave no answer for {reference} in {} s", after.as_secs())]
+    Locked {
+        /// The entry.
+        reference: String,
+        /// How long it was given.
+        after: Duration,
+    },
     /// The program's run was given up before its end.
     #[error("{0}")]
     Interrupted(#[from] Interrupted),
@@ -116,10 +147,11 @@ impl Error {
         let hint = match self {
             Self::Literal => {
                 "secrets are not written on the command line, where every process can read them: \
-                 give env:NAME, file:PATH or command:PROGRAM"
+                 give env:NAME, file:PATH, command:PROGRAM or keyring:SERVICE/ACCOUNT"
             }
             Self::BadName => "write the name without a $, as in env:API_TOKEN",
             Self::Incomplete { .. } => "give env:NAME, file:PATH or command:PROGRAM",
+            Self::BadEntry => "the last slash parts the two, as in keyring:mcp.example.com/alice",
             Self::Quotes => {
                 "give the command as a list in the configuration file, one argument an item"
             }
@@ -145,6 +177,27 @@ impl Error {
             }
             Self::Flood { .. } => {
                 "its standard output is for what it is asked for alone: send the rest to stderr"
+            }
+            Self::NoKeyring { .. } => {
+                "build it with cargo build --release --features keyring, or keep the secret where \
+                 file:PATH or command:PROGRAM finds it"
+            }
+            Self::Keyring { .. } => {
+                "a machine without a desktop session has no keyring: use file:PATH or \
+                 command:PROGRAM there; on a desktop, clients may have to pass on \
+                 DBUS_SESSION_BUS_ADDRESS in the \"env\" of their configuration"
+            }
+            Self::NoEntry { .. } if cfg!(target_os = "macos") => {
+                "put it there: security add-generic-password -s SERVICE -a ACCOUNT -w"
+            }
+            Self::NoEntry { .. } if cfg!(windows) => {
+                "put it there: cmdkey /generic:ACCOUNT.SERVICE /user:ACCOUNT /pass"
+            }
+            Self::NoEntry { .. } => {
+                "put it there: secret-tool store --label=LABEL service SERVICE username ACCOUNT"
+            }
+            Self::Locked { .. } => {
+                "it may be asking to be unlocked where nobody looks: unlock it, and try again"
             }
             Self::Interrupted(_) => return None,
         };

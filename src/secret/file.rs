@@ -97,19 +97,30 @@ fn read_again(path: &Path) -> Result<Secret, Error> {
 }
 
 fn read(path: &Path) -> Result<Secret, Error> {
+    let text = contents(path, READ_AT_MOST).map_err(|error| unreadable(path, error))?;
+    Secret::from_text(&text, &Reference::File(path.to_owned()))
+}
+
+/// What a file with secrets in it holds, its first `at_most` bytes, wiped from memory when dropped.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn contents(path: &Path, at_most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     // Room for all there may be: a buffer that grows leaves copies behind that nobody wipes.
-    let mut buffer = Zeroizing::new(vec![0; READ_AT_MOST]);
+    let mut buffer = Zeroizing::new(vec![0; at_most]);
     let mut length = 0;
-    let mut file = File::open(path).map_err(|error| unreadable(path, error))?;
+    let mut file = File::open(path)?;
     while length < buffer.len() {
         match file.read(&mut buffer[length..]) {
             Ok(0) => break,
             Ok(more) => length += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(path, error)),
+            Err(error) => return Err(error),
         }
     }
-    Secret::from_text(&buffer[..length], &Reference::File(path.to_owned()))
+    buffer.truncate(length);
+    Ok(buffer)
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Error {

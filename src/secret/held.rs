@@ -1,8 +1,8 @@
 //! A secret in use: its value now, its generation, and another look when it was refused.
 //!
 //! A variable can't change and is read once. A file is read now, so that a mistake is said at
-//! start, and again when it changes. A program is run when its secret is first needed: start-up
-//! has no side effects.
+//! start, and again when it changes. A program is run, and the keyring asked, when the secret is
+//! first needed: start-up has no side effects.
 
 use std::{
     env, fmt,
@@ -15,6 +15,7 @@ use super::{
     command::Printer,
     environment,
     file::Tracked,
+    keyring,
 };
 
 /// A secret kept current. Cheap to clone; the clones share one value.
@@ -29,16 +30,18 @@ struct Inner {
 enum Source {
     Fixed(Arc<Secret>),
     File(Mutex<Tracked>),
-    Command(Cached<Secret, Error>),
+    /// What a program prints, or the keyring holds.
+    Fetched(Cached<Secret, Error>),
 }
 
 impl Held {
-    /// Reads the secret of an `env:` or `file:` reference; a program is not run yet.
+    /// Reads the secret of an `env:` or `file:` reference; a program is not run yet, nor the
+    /// keyring asked.
     ///
     /// # Errors
     ///
     /// The variable is not set, the file can't be read, the value is empty, has white space at
-    /// its ends or is too long.
+    /// its ends or is too long; the keyring is not supported by this build.
     pub fn open(reference: Reference) -> Result<Self, Error> {
         let reference = reference.complete()?;
         let source = match &reference {
@@ -47,19 +50,36 @@ impl Held {
                 #[expect(clippy::disallowed_methods, reason = "it is what an env: reference is")]
                 let value =
                     env::var_os(name).ok_or_else(|| Error::Unset { name: name.to_owned() })?;
-                let value = Secret::new(value.into_encoded_bytes());
-                Source::Fixed(Arc::new(Secret::from_value(value.expose(), &reference)?))
+                return Self::found(reference, &Secret::new(value.into_encoded_bytes()));
             }
             Reference::File(path) => Source::File(Mutex::new(Tracked::open(path)?)),
             Reference::Command { argv, ttl } => {
                 let (printer, ttl) = (Printer::new(reference.clone(), argv.clone()), *ttl);
-                Source::Command(Cached::new(reference.to_string(), move || {
+                Source::Fetched(Cached::new(reference.to_string(), move || {
                     let printer = printer.clone();
                     async move { Ok(Fetched { value: printer.run().await?, lifetime: ttl }) }
                 }))
             }
+            Reference::Keyring { service, account } => {
+                let entry = keyring::Entry::open(&reference, service, account)?;
+                Source::Fetched(Cached::new(reference.to_string(), move || {
+                    let read = Arc::clone(&entry).read();
+                    async move { Ok(Fetched { value: read.await?, lifetime: None }) }
+                }))
+            }
         };
         Ok(Self(Arc::new(Inner { reference, source })))
+    }
+
+    /// A secret that was found elsewhere than its reference says, in a file of variables: held to
+    /// the same rules as all.
+    ///
+    /// # Errors
+    ///
+    /// The value is empty, has white space at its ends or is too long.
+    pub fn found(reference: Reference, value: &Secret) -> Result<Self, Error> {
+        let value = Secret::from_value(value.expose(), &reference)?;
+        Ok(Self::given(reference, value))
     }
 
     /// A secret that is at hand already; `reference` is where it would be otherwise.
@@ -80,7 +100,7 @@ impl Held {
         !matches!(self.0.source, Source::Fixed(_))
     }
 
-    /// The value, where it takes no program to have it: for checks at start.
+    /// The value, where it takes no program and no keyring to have it: for checks at start.
     #[must_use]
     pub fn at_hand(&self) -> Option<Arc<Secret>> {
         match &self.0.source {
@@ -88,7 +108,7 @@ impl Held {
             Source::File(file) => {
                 Some(file.lock().unwrap_or_else(PoisonError::into_inner).current().0)
             }
-            Source::Command(_) => None,
+            Source::Fetched(_) => None,
         }
     }
 
@@ -96,12 +116,13 @@ impl Held {
     ///
     /// # Errors
     ///
-    /// The program of a `command:` reference failed, and there is no value that is still good.
+    /// The program of a `command:` reference or the keyring failed, and there is no value that is
+    /// still good.
     pub async fn current(&self) -> Result<(Arc<Secret>, u64), Error> {
         match &self.0.source {
             Source::Fixed(value) => Ok((Arc::clone(value), 0)),
             Source::File(file) => Ok(file.lock().unwrap_or_else(PoisonError::into_inner).current()),
-            Source::Command(cached) => cached.current().await,
+            Source::Fetched(cached) => cached.current().await,
         }
     }
 
@@ -110,14 +131,14 @@ impl Held {
     ///
     /// # Errors
     ///
-    /// The file or the program gave none; the last value stays.
+    /// The file, the program or the keyring gave none; the last value stays.
     pub async fn refresh(&self, generation: u64) -> Result<bool, Error> {
         match &self.0.source {
             Source::Fixed(_) => Ok(false),
             Source::File(file) => {
                 file.lock().unwrap_or_else(PoisonError::into_inner).refresh(generation)
             }
-            Source::Command(cached) => cached.refresh(generation).await,
+            Source::Fetched(cached) => cached.refresh(generation).await,
         }
     }
 }
@@ -157,6 +178,27 @@ mod tests {
         let unset = Held::open("env:COUNTERSIGN_NO_SUCH_VARIABLE".parse().unwrap()).unwrap_err();
         assert_eq!(unset.to_string(), "the variable COUNTERSIGN_NO_SUCH_VARIABLE is not set");
         assert!(unset.hint().unwrap().contains("\"env\""));
+    }
+
+    #[cfg(not(feature = "keyring"))]
+    #[tokio::test]
+    async fn a_build_without_the_keyring_says_so_at_once() {
+        let missing = Held::open("keyring:mcp/alice".parse().unwrap()).unwrap_err();
+        assert!(missing.to_string().contains("keyring:mcp/alice can't be read"), "{missing}");
+        let hint = missing.hint().unwrap();
+        assert!(hint.contains("--features keyring") && hint.contains("file:PATH"), "{hint}");
+    }
+
+    #[tokio::test]
+    async fn what_was_found_elsewhere_is_held_to_the_same_rules() {
+        let reference = || Reference::Env("TOKEN".to_owned());
+        let held = Held::found(reference(), &Secret::new("canary")).unwrap();
+        assert_eq!(value(&held).await, (b"canary".to_vec(), 0));
+        for bad in ["", " canary", "canary\n"] {
+            let error = Held::found(reference(), &Secret::new(bad)).unwrap_err();
+            assert!(error.to_string().contains("env:TOKEN"), "{error}");
+            assert!(!format!("{error:?}").contains("canary"));
+        }
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Where a secret is: a variable, a file, or what a program prints.
+//! Where a secret is: a variable, a file, what a program prints, or the desktop's keyring.
 //!
 //! Literals are refused without being repeated: what was written in the place of a reference is
 //! in all likelihood the secret itself.
@@ -21,9 +21,26 @@ pub enum Reference {
         /// How long what it printed is good for; without it, until the value is refused.
         ttl: Option<Duration>,
     },
+    /// `keyring:SERVICE/ACCOUNT`, an entry of the desktop's keyring.
+    Keyring {
+        /// What the secret is for; it may have slashes in it, as a URL has.
+        service: String,
+        /// Whose it is.
+        account: String,
+    },
 }
 
 impl Reference {
+    /// The keyring's entry `SERVICE/ACCOUNT`. The last slash parts the two.
+    ///
+    /// # Errors
+    ///
+    /// One of the two is missing.
+    pub fn keyring(entry: &str) -> Result<Self, Error> {
+        let (service, account) = entry.rsplit_once('/').unwrap_or_default();
+        Self::Keyring { service: service.to_owned(), account: account.to_owned() }.complete()
+    }
+
     /// Whether it names something at all; a configuration file can say an empty list.
     pub(super) fn complete(self) -> Result<Self, Error> {
         let missing = match &self {
@@ -31,6 +48,9 @@ impl Reference {
             Self::File(path) if path.as_os_str().is_empty() => "file:PATH",
             Self::Command { argv, .. } if argv.first().is_none_or(String::is_empty) => {
                 "command:PROGRAM"
+            }
+            Self::Keyring { service, account } if service.is_empty() || account.is_empty() => {
+                return Err(Error::BadEntry);
             }
             _ => return Ok(self),
         };
@@ -48,7 +68,8 @@ fn is_name(name: &str) -> bool {
 impl FromStr for Reference {
     type Err = Error;
 
-    /// Reads `env:NAME`, `file:PATH` or `command:PROGRAM ARGUMENT` (split at blanks).
+    /// Reads `env:NAME`, `file:PATH`, `command:PROGRAM ARGUMENT` (split at blanks) or
+    /// `keyring:SERVICE/ACCOUNT`.
     ///
     /// # Errors
     ///
@@ -64,6 +85,7 @@ impl FromStr for Reference {
                 argv: rest.split_ascii_whitespace().map(str::to_owned).collect(),
                 ttl: None,
             },
+            "keyring" => return Self::keyring(rest),
             _ => return Err(Error::Literal),
         }
         .complete()
@@ -81,6 +103,7 @@ impl fmt::Display for Reference {
                 f.write_str(argv.first().map_or("", String::as_str))?;
                 f.write_str(if argv.len() > 1 { " ..." } else { "" })
             }
+            Self::Keyring { service, account } => write!(f, "keyring:{service}/{account}"),
         }
     }
 }
@@ -98,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_forms() {
+    fn the_forms() {
         assert_eq!("env:TOKEN".parse::<Reference>().unwrap(), Reference::Env("TOKEN".into()));
         assert_eq!(
             "file:/run/a b".parse::<Reference>().unwrap(),
@@ -127,5 +150,27 @@ mod tests {
         assert!(matches!("file:".parse::<Reference>(), Err(Error::Incomplete { .. })));
         assert!(matches!("command:  ".parse::<Reference>(), Err(Error::Incomplete { .. })));
         assert!(matches!("command:sh -c 'x y'".parse::<Reference>(), Err(Error::Quotes)));
+    }
+
+    #[test]
+    fn an_entry_of_the_keyring_has_a_service_and_an_account() {
+        for (text, service, account) in [
+            ("keyring:mcp/alice", "mcp", "alice"),
+            ("keyring:https://mcp.example.com/mcp/alice", "https://mcp.example.com/mcp", "alice"),
+            ("keyring:corp mcp/alice@example.com", "corp mcp", "alice@example.com"),
+        ] {
+            let read = text.parse::<Reference>().unwrap();
+            let expected =
+                Reference::Keyring { service: service.to_owned(), account: account.to_owned() };
+            assert_eq!(read, expected);
+            assert_eq!(read.to_string(), text);
+        }
+        for text in
+            ["keyring:", "keyring:/", "keyring:canary", "keyring:canary/", "keyring:/canary"]
+        {
+            let error = text.parse::<Reference>().unwrap_err();
+            assert!(matches!(error, Error::BadEntry), "{error:?}");
+            assert!(!format!("{error} {error:?} {:?}", error.hint()).contains("canary"));
+        }
     }
 }

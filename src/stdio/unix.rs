@@ -3,7 +3,7 @@
 use std::{
     io::{self, IoSlice},
     os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -227,6 +227,17 @@ fn reopened(stream: &impl AsFd, number: i32) -> io::Result<OwnedFd> {
     }
     fcntl_setfl(stream, fcntl_getfl(stream)? | OFlags::NONBLOCK)?;
     duplicate(stream)
+}
+
+/// Takes back what [`Output::stderr`] had to change in the descriptor that we share, for a program
+/// that takes this process's place.
+pub fn give_back() {
+    if !Path::new("/proc/self/fd").exists()
+        && let Ok(flags) = fcntl_getfl(io::stderr())
+    {
+        // It fails where it is closed, and then nobody misses it.
+        let _ = fcntl_setfl(io::stderr(), flags - OFlags::NONBLOCK);
+    }
 }
 
 fn duplicate(stream: &impl AsFd) -> io::Result<OwnedFd> {
