@@ -122,11 +122,10 @@ fn load_exec_in(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<crate::exec::Settings, Failure> {
     let scope = Scope::new(environment);
-    let profile = profile(&said.files, &scope)?;
+    let profile = profile(&said.files, &scope)?.ok_or_else(exec::without_a_file)?;
     let of_flag = flags::env_file(&said.files);
-    let of_profile = profile.as_ref().and_then(|profile| profile.env_file.as_ref());
-    let env_file = env_file(of_flag.as_ref().or(of_profile), &scope)?;
-    exec::settle(profile.as_ref(), &said.command, &scope.with(env_file))
+    let env_file = env_file(of_flag.as_ref().or(profile.env_file.as_ref()), &scope)?;
+    exec::settle(profile.env.as_ref(), &said.command, &scope.with(env_file))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place in config that reads it")]

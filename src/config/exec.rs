@@ -11,7 +11,7 @@ use crate::{
     secret::Reference,
 };
 
-use super::{layer::Layer, place::Stated, scope::Scope, value::Item};
+use super::{place::Stated, scope::Scope, value::Item};
 
 /// A variable and what it is to hold.
 pub(super) struct Said {
@@ -52,23 +52,26 @@ fn form(item: &Item<'_>) -> Result<Form, Failure> {
     }
 }
 
+const EXAMPLE: &str = "write them below [profile.NAME.env], as DB_PASSWORD = { file = \"PATH\" }";
+
+/// The failure where there is no file that could say which variables to set.
+pub(super) fn without_a_file() -> Failure {
+    let what = "expected a profile that says which variables to set, found no file of profiles";
+    Failure::new(Stage::Configuration, what).hint(format!(
+        "name the file with --config FILE or in the variable COUNTERSIGN_CONFIG; {EXAMPLE}"
+    ))
+}
+
 /// The settings, with templates filled in and references opened.
 pub(super) fn settle(
-    profile: Option<&Layer>,
+    said: Option<&Vec<Stated<Said>>>,
     command: &[OsString],
     scope: &Scope<'_>,
 ) -> Result<Settings, Failure> {
-    let example = "write them below [profile.NAME.env], as DB_PASSWORD = { file = \"PATH\" }";
-    let Some(profile) = profile else {
-        let what = "expected a profile that says which variables to set, found no file of profiles";
-        return Err(Failure::new(Stage::Configuration, what).hint(format!(
-            "name the file with --config FILE or in the variable COUNTERSIGN_CONFIG; {example}"
-        )));
-    };
-    let Some(said) = &profile.env else {
+    let said = said.ok_or_else(|| {
         let what = "expected variables in the profile, found none";
-        return Err(Failure::new(Stage::Configuration, what).hint(example));
-    };
+        Failure::new(Stage::Configuration, what).hint(EXAMPLE)
+    })?;
     let mut settings =
         Settings { command: command.to_vec(), variables: Vec::new(), withheld: Vec::new() };
     for Stated { value: Said { name, value }, place } in said {
