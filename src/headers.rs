@@ -78,10 +78,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        credentials::{
-            Settings, authorization,
-            headers::{ApiKey, Header},
-        },
+        credentials::{Generation, Settings, authorization, headers::Header},
         secret::{Held, Reference, Secret},
     };
 

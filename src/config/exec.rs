@@ -6,49 +6,38 @@
 use std::ffi::OsString;
 
 use crate::{
-    exec::{Settings, Value, Variable},
+    exec::{self, Settings, Value},
     failure::{Failure, Stage},
     secret::Reference,
 };
 
 use super::{
-    layer::{Layer, Stated},
+    layer::{Layer, Stated, Variable, VariableValue},
     scope::Scope,
     value::Item,
 };
 
-/// A variable and what it is to hold.
-pub(super) struct Said {
-    name: String,
-    value: Form,
-}
-
-enum Form {
-    Text(String),
-    Secret(Reference),
-}
-
 /// Reads the table.
-pub(super) fn read(item: &Item<'_>) -> Result<Vec<Stated<Said>>, Failure> {
+pub(super) fn read(item: &Item<'_>) -> Result<Vec<Stated<Variable>>, Failure> {
     let read = |item: Item<'_>| {
         let name = item.name.to_owned();
         if name.is_empty() || name.contains(['=', '\0']) {
             let refused = item.place.refuse("expected the name of a variable");
             return Err(refused.hint("write it as NAME = \"file:PATH\""));
         }
-        Ok(item.stated(Said { name, value: form(&item)? }))
+        Ok(item.stated(Variable { name, value: value(&item)? }))
     };
     item.items()?.into_iter().map(read).collect()
 }
 
-fn form(item: &Item<'_>) -> Result<Form, Failure> {
+fn value(item: &Item<'_>) -> Result<VariableValue, Failure> {
     let parts = if item.text().is_some() { Vec::new() } else { item.items()? };
     match parts.as_slice() {
-        [only] if only.name == "value" => Ok(Form::Text(only.string()?.value)),
+        [only] if only.name == "value" => Ok(VariableValue::Text(only.string()?.value)),
         parts if parts.iter().any(|part| part.name == "value") => {
             Err(item.place.refuse("expected value or a reference, found both"))
         }
-        _ => item.reference().map(Form::Secret).map_err(|refused| {
+        _ => item.reference().map(VariableValue::Secret).map_err(|refused| {
             let other = "a text that is no secret is written { value = \"TEXT\" }";
             let hint = refused.next_step().map_or(other.into(), |hint| format!("{hint}; {other}"));
             refused.hint(hint)
@@ -75,16 +64,16 @@ pub(super) fn settle(
     };
     let mut settings =
         Settings { command: command.to_vec(), variables: Vec::new(), withheld: Vec::new() };
-    for Stated { value: Said { name, value }, place } in said {
-        if let Form::Secret(Reference::Env(source)) = value {
+    for Stated { value: Variable { name, value }, place } in said {
+        if let VariableValue::Secret(Reference::Env(source)) = value {
             settings.withheld.push(source.clone());
         }
         let value = match value {
-            Form::Text(text) => Value::Text(scope.expand(place, text)?),
-            Form::Secret(reference) => Value::Secret(scope.open(place, reference)?),
+            VariableValue::Text(text) => Value::Text(scope.expand(place, text)?),
+            VariableValue::Secret(reference) => Value::Secret(scope.open(place, reference)?),
         };
         let place = place.to_string();
-        settings.variables.push(Variable { name: name.clone(), place, value });
+        settings.variables.push(exec::Variable { name: name.clone(), place, value });
     }
     Ok(settings)
 }

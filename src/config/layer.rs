@@ -10,7 +10,7 @@ use crate::{
     secret::Reference,
 };
 
-use super::{exec, sent::Sent};
+use super::sent::Sent;
 
 /// Where a value was given, the way its error text names it.
 #[derive(Clone)]
@@ -86,6 +86,18 @@ pub(super) struct Login {
     pub(super) password: Reference,
 }
 
+/// A variable for a command.
+pub(super) struct Variable {
+    pub(super) name: String,
+    pub(super) value: VariableValue,
+}
+
+/// What a variable is to hold: a text that is no secret, or a secret.
+pub(super) enum VariableValue {
+    Text(String),
+    Secret(Reference),
+}
+
 /// What one source said.
 #[derive(Default)]
 pub(super) struct Layer {
@@ -106,7 +118,7 @@ pub(super) struct Layer {
     pub(super) idle_timeout: Option<Stated<String>>,
     pub(super) max_message: Option<Stated<String>>,
     pub(super) env_file: Option<Stated<String>>,
-    pub(super) env: Option<Vec<Stated<exec::Said>>>,
+    pub(super) env: Option<Vec<Stated<Variable>>>,
 }
 
 /// All that was said, in the order of precedence.

@@ -3,6 +3,8 @@
 
 mod carried;
 mod elsewhere;
+#[cfg(feature = "keyring")]
+mod keyring;
 mod refused;
 mod withheld;
 

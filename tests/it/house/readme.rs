@@ -18,7 +18,7 @@ use super::{blocks, files, root};
 
 /// The variables that the documents speak of. Clients may fill them in themselves or hand them
 /// on; here countersign does it.
-const VARIABLES: [(&str, &str); 7] = [
+const VARIABLES: [(&str, &str); 8] = [
     ("CLIENT_CERT", "pki/client.pem"),
     ("CLIENT_KEY", "pki/client.key"),
     ("TENANT_ID", "acme"),
@@ -26,11 +26,26 @@ const VARIABLES: [(&str, &str); 7] = [
     ("MCP_API_KEY", "a-key"),
     ("PROXY_PASSWORD", "a-password"),
     ("KEY_PASSPHRASE", "a-passphrase"),
+    ("CREDENTIALS_DIRECTORY", "secrets"),
 ];
 
 /// The other programs that the documents tell people to run.
-const OTHERS: [&str; 9] =
-    ["cargo", "just", "git", "claude", "certs/make", "tests/sdk/run", ".ci/run", "kill", "openssl"];
+const OTHERS: [&str; 10] = [
+    "cargo",
+    "just",
+    "git",
+    "claude",
+    "certs/make",
+    "tests/sdk/run",
+    ".ci/run",
+    "kill",
+    "openssl",
+    "secret-tool",
+];
+
+/// The profiles that the documents speak of.
+const PROFILES: &str = "[profile.corp]\nurl = 'https://mcp.example.com/mcp'\nbearer = 'env:MCP_TOKEN'\n\
+                        [profile.inventory.env]\nDB_PASSWORD = { file = '~/secrets/token' }\n";
 
 /// The documents, for people who use countersign and for those who change it.
 fn documents() -> Vec<(PathBuf, String)> {
@@ -63,7 +78,7 @@ impl Home {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let at = home.path();
-        for folder in ["pki", "certs/made", "bin", "plugin/servers", "secrets"] {
+        for folder in ["pki", "certs/made", "bin", "plugin/servers", "secrets", ".config"] {
             fs::create_dir_all(at.join(folder)).unwrap();
         }
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -77,7 +92,14 @@ impl Home {
                 fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
             }
         }
-        fs::write(at.join("secrets/token"), "a-token\n").unwrap();
+        let secrets = [("token", "a-token\n"), ("mcp.env", "APP_TOKEN=a-token\n")];
+        for (name, text) in secrets {
+            let path = at.join("secrets").join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        fs::write(at.join(".config/countersign.toml"), PROFILES).unwrap();
+        symlink("/bin/true", at.join("bin/inventory-server")).unwrap();
         let binary = env!("CARGO_BIN_EXE_countersign");
         symlink(binary, at.join("bin/countersign")).unwrap();
         symlink(binary, at.join("plugin/servers/mtls-wrapper")).unwrap();
@@ -103,12 +125,13 @@ impl Home {
     }
 }
 
-/// Runs `command`, which leaves with 0 and without a word of complaint.
-fn succeeds(place: &str, mut command: Command) {
+/// What `command` prints, which leaves with 0 and without a word of complaint.
+fn succeeds(place: &str, mut command: Command) -> Vec<u8> {
     let output = command.output().unwrap_or_else(|error| panic!("{place}: {error}"));
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{place}: {command:?}: {}: {complaint}", output.status);
     assert!(!complaint.contains("warning"), "{place}: {command:?}: {complaint}");
+    output.stdout
 }
 
 #[test]
@@ -121,6 +144,14 @@ fn client_configurations_start() {
         let servers = whole.get("mcpServers").unwrap_or(&whole);
         for (name, server) in servers.as_object().unwrap() {
             let text = |value: &Value| value.as_str().unwrap().to_owned();
+            if let Some(helper) = server["headersHelper"].as_str() {
+                let mut command = home.command(Path::new("/bin/sh"));
+                command.args(["-c", helper]);
+                let printed = succeeds(&format!("{place}: {name}"), command);
+                let headers: Value = serde_json::from_slice(&printed).unwrap();
+                assert!(headers.as_object().is_some_and(|it| !it.is_empty()), "{place}: {headers}");
+                continue;
+            }
             let program = text(&server["command"])
                 .replace("${CLAUDE_PLUGIN_ROOT}", home.path("plugin").to_str().unwrap());
             let program =
@@ -149,16 +180,23 @@ fn profiles_load() {
     let file = home.path("countersign.toml");
     each_block("```toml", |place, block| {
         fs::write(&file, block).unwrap();
-        let names: Vec<&str> = block
+        let tables: Vec<&str> = block
             .lines()
             .filter_map(|line| line.strip_prefix("[profile.")?.strip_suffix(']'))
-            .filter(|name| !name.contains('.'))
+            .filter(|name| !name.contains('.') || name.ends_with(".env"))
             .collect();
-        assert!(!names.is_empty(), "{place}: no profile");
-        for name in names {
+        assert!(!tables.is_empty(), "{place}: no profile");
+        for table in tables {
             let mut command = home.command(&home.path("bin/countersign"));
-            command.arg("--config").arg(&file).args(["--profile", name]);
-            succeeds(&format!("{place}: {name}"), command);
+            let (name, then) = match table.strip_suffix(".env") {
+                Some(name) => {
+                    command.arg("exec");
+                    (name, &["true"][..])
+                }
+                None => (table, &[][..]),
+            };
+            command.arg("--config").arg(&file).args(["--profile", name]).args(then);
+            succeeds(&format!("{place}: {table}"), command);
         }
     });
 }
