@@ -95,6 +95,10 @@ async fn run_headers(said: &cli::Bridge, parent: Parent) -> Result<(), Failure> 
 async fn run_exec(said: &cli::Exec, parent: Parent) -> ExitCode {
     let prepared = async {
         let settings = config::load_exec(said)?;
+        if settings.at_hand() {
+            // A signal that is ignored stays ignored in the command, unless a handler was set.
+            return exec::prepare(settings).await;
+        }
         unless_stopped(parent, exec::prepare(settings)).await?
     };
     let (failure, code) = match prepared.await.map(exec::run) {

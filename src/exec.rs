@@ -47,6 +47,17 @@ pub enum Value {
     Secret(Held),
 }
 
+impl Settings {
+    /// Whether everything is at hand: no program is to be run for it, and nobody asked.
+    #[must_use]
+    pub fn at_hand(&self) -> bool {
+        self.variables.iter().all(|variable| match &variable.value {
+            Value::Text(_) => true,
+            Value::Secret(secret) => secret.at_hand().is_some(),
+        })
+    }
+}
+
 /// Fetches every secret, all at once.
 ///
 /// # Errors

@@ -8,6 +8,8 @@ mod headers_helper;
 mod hmac;
 mod http_signature;
 mod jwt;
+#[cfg(feature = "keyring")]
+mod keyring;
 mod refused;
 mod withheld;
 

@@ -210,8 +210,18 @@ fn the_command_runs_as_if_it_had_been_started_directly() {
         let lines = said.lines().filter(|line| !line.starts_with("PPid"));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
-    let direct = Countersign::program("/bin/sh").args(["-c", script]).env("PATH", "/usr/bin:/bin");
-    assert_eq!(plain(output(&given.shell(script))), plain(output(&direct)));
+    // A shell that ignores some signals, as it does for jobs in the background.
+    let under = |command: &[&str]| {
+        let shell =
+            Countersign::program("/bin/sh").args(["-c", "trap '' INT HUP USR1; exec \"$@\"", "sh"]);
+        plain(output(&shell.args(command).env("PATH", "/usr/bin:/bin")))
+    };
+    let (program, profile) = (env!("CARGO_BIN_EXE_countersign"), given.path("corp.toml"));
+    let profile = profile.to_str().unwrap();
+    let direct = under(&["sh", "-c", script]);
+    assert_eq!(direct, under(&[program, "exec", "--config", profile, "--", "sh", "-c", script]));
+    let ignored = |line: &String| line.starts_with("SigIgn:") && line.ends_with("203");
+    assert!(direct.iter().any(ignored), "{direct:?}");
 }
 
 #[test]

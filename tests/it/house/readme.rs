@@ -18,7 +18,7 @@ use super::{blocks, files, root};
 
 /// The variables that the documents speak of. Clients may fill them in themselves or hand them
 /// on; here countersign does it.
-const VARIABLES: [(&str, &str); 8] = [
+const VARIABLES: [(&str, &str); 9] = [
     ("CLIENT_CERT", "pki/client.pem"),
     ("CLIENT_KEY", "pki/client.key"),
     ("TENANT_ID", "acme"),
@@ -27,10 +27,11 @@ const VARIABLES: [(&str, &str); 8] = [
     ("PROXY_PASSWORD", "a-password"),
     ("KEY_PASSPHRASE", "a-passphrase"),
     ("HMAC_SECRET", "a-shared-secret"),
+    ("CREDENTIALS_DIRECTORY", "secrets"),
 ];
 
 /// The other programs that the documents tell people to run.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 11] = [
     "cargo",
     "just",
     "git",
@@ -41,7 +42,12 @@ const OTHERS: [&str; 10] = [
     ".ci/run",
     "kill",
     "openssl",
+    "secret-tool",
 ];
+
+/// The profiles that the documents speak of.
+const PROFILES: &str = "[profile.corp]\nurl = 'https://mcp.example.com/mcp'\nbearer = 'env:MCP_TOKEN'\n\
+                        [profile.inventory.env]\nDB_PASSWORD = { file = '~/secrets/token' }\n";
 
 /// The documents, for people who use countersign and for those who change it.
 fn documents() -> Vec<(PathBuf, String)> {
@@ -74,7 +80,7 @@ impl Home {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let at = home.path();
-        for folder in ["pki", "certs/made", "bin", "plugin/servers", "secrets"] {
+        for folder in ["pki", "certs/made", "bin", "plugin/servers", "secrets", ".config"] {
             fs::create_dir_all(at.join(folder)).unwrap();
         }
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -88,7 +94,6 @@ impl Home {
                 fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
             }
         }
-        fs::write(at.join("secrets/token"), "a-token\n").unwrap();
         let signing = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let key = "aws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = a-key\n";
         fs::create_dir(at.join(".aws")).unwrap();
@@ -102,6 +107,14 @@ impl Home {
         }
         fs::write(at.join("pki/client.p12"), pkcs12(&pair)).unwrap();
         fs::set_permissions(at.join("pki/client.p12"), fs::Permissions::from_mode(0o600)).unwrap();
+        let secrets = [("token", "a-token\n"), ("mcp.env", "APP_TOKEN=a-token\n")];
+        for (name, text) in secrets {
+            let path = at.join("secrets").join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        fs::write(at.join(".config/countersign.toml"), PROFILES).unwrap();
+        symlink("/bin/true", at.join("bin/inventory-server")).unwrap();
         let binary = env!("CARGO_BIN_EXE_countersign");
         symlink(binary, at.join("bin/countersign")).unwrap();
         symlink(binary, at.join("plugin/servers/mtls-wrapper")).unwrap();
@@ -137,12 +150,13 @@ fn pkcs12(pair: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Vec<u8> {
     store.writer("a-passphrase").write().unwrap()
 }
 
-/// Runs `command`, which leaves with 0 and without a word of complaint.
-fn succeeds(place: &str, mut command: Command) {
+/// What `command` prints, which leaves with 0 and without a word of complaint.
+fn succeeds(place: &str, mut command: Command) -> Vec<u8> {
     let output = command.output().unwrap_or_else(|error| panic!("{place}: {error}"));
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{place}: {command:?}: {}: {complaint}", output.status);
     assert!(!complaint.contains("warning"), "{place}: {command:?}: {complaint}");
+    output.stdout
 }
 
 #[test]
@@ -155,6 +169,14 @@ fn client_configurations_start() {
         let servers = whole.get("mcpServers").unwrap_or(&whole);
         for (name, server) in servers.as_object().unwrap() {
             let text = |value: &Value| value.as_str().unwrap().to_owned();
+            if let Some(helper) = server["headersHelper"].as_str() {
+                let mut command = home.command(Path::new("/bin/sh"));
+                command.args(["-c", helper]);
+                let printed = succeeds(&format!("{place}: {name}"), command);
+                let headers: Value = serde_json::from_slice(&printed).unwrap();
+                assert!(headers.as_object().is_some_and(|it| !it.is_empty()), "{place}: {headers}");
+                continue;
+            }
             let program = text(&server["command"])
                 .replace("${CLAUDE_PLUGIN_ROOT}", home.path("plugin").to_str().unwrap());
             let program =
@@ -183,15 +205,22 @@ fn profiles_load() {
     let file = home.path("countersign.toml");
     each_block("```toml", |place, block| {
         fs::write(&file, block).unwrap();
-        let names: Vec<&str> = block
+        let tables: Vec<&str> = block
             .lines()
             .filter_map(|line| line.strip_prefix("[profile.")?.strip_suffix(']'))
-            .filter(|name| !name.contains('.'))
+            .filter(|name| !name.contains('.') || name.ends_with(".env"))
             .collect();
-        assert!(!names.is_empty(), "{place}: no profile");
-        for name in names {
+        assert!(!tables.is_empty(), "{place}: no profile");
+        for table in tables {
             let mut command = home.command(&home.path("bin/countersign"));
-            command.arg("--config").arg(&file).args(["--profile", name]);
+            let (name, then) = match table.strip_suffix(".env") {
+                Some(name) => {
+                    command.arg("exec");
+                    (name, &["true"][..])
+                }
+                None => (table, &[][..]),
+            };
+            command.arg("--config").arg(&file).args(["--profile", name]).args(then);
             if block.contains("\nspiffe = ") {
                 // It is read, and then there is no agent here, or no client of one in this build.
                 let output = command.output().unwrap();
@@ -199,7 +228,7 @@ fn profiles_load() {
                 assert!(complaint.contains("agent.sock (--spiffe)"), "{place}: {complaint}");
                 continue;
             }
-            succeeds(&format!("{place}: {name}"), command);
+            succeeds(&format!("{place}: {table}"), command);
         }
     });
 }
