@@ -18,7 +18,7 @@ doc:
 
 # what the dependencies bring: twice the same, a second TLS stack, licences, sources
 deny:
-    cargo deny --log-level error check bans licenses sources
+    cargo deny --log-level error --all-features check bans licenses sources
 
 # the tour
 demo *args:
@@ -27,6 +27,13 @@ demo *args:
 # signatures and tokens, checked by implementations that no one here wrote
 verify:
     tests/verify/run
+
+# what needs a feature: keys on tokens, the keyring, SPIFFE
+features:
+    cargo clippy --all-targets --all-features -- -D warnings
+    tests/pkcs11/run
+    tests/keyring/run
+    cargo test --all-features --lib spiffe
 
 # interoperability with the official SDKs, the reference server, the conformance suite, nginx
 sdk:

@@ -135,7 +135,8 @@ async fn identity_and_roots_come_from_the_agent_and_follow_what_it_pushes() {
     assert_eq!(presented(&tls).await, Some(first.der));
 
     let (_hangup, signals) = mpsc::channel(1);
-    let (mut current, future) = reload::start(settings, tls, signals);
+    let (generations, future) = reload::start(settings, tls, signals);
+    let mut current = generations.watch();
     let reloading = tokio::spawn(future.unwrap());
     current.mark_unchanged();
     let second = svid(&ca);

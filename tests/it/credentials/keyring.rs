@@ -1,4 +1,4 @@
-//! A secret in the keyring. Those that need a keyring are run by tests/keyring/run, which has one.
+//! A secret in the keyring. tests/keyring/run starts these within a session that has one.
 
 use std::{
     io::Write,
@@ -41,7 +41,6 @@ fn bearer(program: Countersign, account: &str) -> Countersign {
 }
 
 #[test]
-#[ignore = "needs a keyring: tests/keyring/run"]
 fn an_entry_is_read_once_and_again_when_it_is_refused() {
     let pki = Pki::new();
     let upstream = Upstream::mutual(&pki);
@@ -61,7 +60,6 @@ fn an_entry_is_read_once_and_again_when_it_is_refused() {
 }
 
 #[test]
-#[ignore = "needs a keyring: tests/keyring/run"]
 fn an_entry_that_is_not_there_is_named_with_the_command_that_makes_it() {
     let program = Countersign::new().args(["headers", "https://127.0.0.1:9/mcp"]);
     let mut process = bearer(program, "nobody").start();
