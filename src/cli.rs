@@ -46,7 +46,6 @@ started it, on stdin and stdout, to a remote MCP server over HTTPS.";
                       countersign headers [OPTIONS] [URL]\n       \
                       countersign exec [--config FILE] [--profile NAME] -- COMMAND...\n       \
                       countersign demo [--stdio]",
-    disable_help_subcommand = true,
 )]
 pub struct Cli {
     /// What to do; the stdio bridge where nothing is said.
@@ -87,12 +86,12 @@ pub struct Demo {
 /// The flags of `exec`, and what it starts.
 #[derive(Args)]
 pub struct Exec {
-    /// Where the profile is.
-    #[command(flatten)]
-    pub files: Files,
     /// The program and its arguments
     #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
+    /// Where the profile is.
+    #[command(flatten)]
+    pub files: Files,
 }
 
 /// The files that say the rest.

@@ -171,3 +171,32 @@ fn to_a_terminal_it_prints_as_well_and_says_what_it_shows() {
     BufReader::new(File::from(ours)).read_line(&mut line).unwrap();
     assert_eq!(line, "{\"authorization\":\"Bearer s3cret\"}\r\n");
 }
+
+/// A signature is of one request: there is none to print beforehand.
+#[test]
+fn what_signs_each_request_is_refused_by_name() {
+    for (flag, said) in [
+        ("--hmac", "preset=body,key=env:KEY"),
+        ("--http-signature", "alg=hmac-sha256,key=env:KEY,keyid=me"),
+        ("--jwt", "alg=HS256,key=env:KEY,per_request=true"),
+        (
+            "--aws-sigv4",
+            "region=eu-west-1,service=execute-api,access_key_id=AKID,secret_access_key=env:KEY",
+        ),
+    ] {
+        let program = headers(&[flag, said]).env("KEY", "a-shared-secret-of-32-characters");
+        let process = ends(&program, 78);
+        assert_eq!(process.stdout(), "");
+        let stderr = process.stderr();
+        assert!(stderr.contains(&format!("{flag} covers each request")), "{stderr}");
+        assert!(!stderr.contains("a-shared-secret"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_token_that_is_minted_here_is_printed() {
+    let program = headers(&["--jwt", "alg=HS256,key=env:KEY,iss=me"]);
+    let printed = printed(&program.env("KEY", "a-shared-secret-of-32-characters"));
+    let token = printed["authorization"].as_str().unwrap().strip_prefix("Bearer ").unwrap();
+    assert_eq!(token.split('.').count(), 3);
+}
