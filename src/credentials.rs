@@ -103,10 +103,13 @@ impl Settings {
                 owners.push((name.clone(), credential.name()));
             }
         }
-        let Some(signature) = &self.http_signature else { return Ok(()) };
-        let later = stack.iter().skip_while(|it| it.name() != "--http-signature").skip(1);
-        for credential in later {
-            signature.precedes(credential.name(), credential.owns())?;
+        let after = |name| stack.iter().skip_while(move |it| it.name() != name).skip(1);
+        for later in after("--hmac") {
+            self.hmac.iter().try_for_each(|hmac| hmac.precedes(later.name(), later.owns()))?;
+        }
+        for later in after("--http-signature") {
+            let signature = self.http_signature.as_ref();
+            signature.map_or(Ok(()), |it| it.precedes(later.name(), later.owns()))?;
         }
         Ok(())
     }

@@ -132,17 +132,23 @@ pub async fn load(settings: &Settings) -> Result<Tls, Failure> {
         Some(spiffe) => Some(spiffe::Agent::connect(spiffe).await?),
         None => None,
     };
-    let tls = again(settings, agent.as_ref()).await?;
+    let tls = make(settings, files_beside(settings, agent.as_ref())?).await?;
     Ok(Tls { agent, ..tls })
 }
 
 /// Loads the next generation, with what the agent of the first gives now.
 async fn again(settings: &Settings, agent: Option<&spiffe::Agent>) -> Result<Tls, Failure> {
-    let files = match agent {
+    make(settings, files_beside(settings, agent)?.again()).await
+}
+
+fn files_beside(
+    settings: &Settings,
+    agent: Option<&spiffe::Agent>,
+) -> Result<files::Files, Failure> {
+    Ok(match agent {
         Some(agent) => files::Files::beside(agent.contents(settings.server_id.as_ref())?),
         None => files::Files::default(),
-    };
-    make(settings, files).await
+    })
 }
 
 /// Loads a generation from memory: the files that the settings name are those of `contents`, and

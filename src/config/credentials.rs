@@ -11,6 +11,7 @@ use crate::{
         headers_helper::Server,
     },
     failure::Failure,
+    secret::environment,
     upstream::url::UpstreamUrl,
 };
 
@@ -87,6 +88,13 @@ fn header(place: &Place, name: &str, value: &str, scope: &Scope<'_>) -> Result<H
     let secret = SECRET_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known));
     if secret && !value.contains("${") {
         return Err(literal(place, name));
+    }
+    if secret {
+        // What fills it in is a secret, and no business of the programs that we start.
+        let named = |text: &str| text.find(|it: char| !it.is_ascii_alphanumeric() && it != '_');
+        for text in value.split("${").skip(1) {
+            environment::withhold(&text[..named(text).unwrap_or(text.len())]);
+        }
     }
     let value = scope.expand(place, value)?;
     Header::new(name, &value).map_err(|failure| place.blame(&failure))

@@ -50,10 +50,8 @@ impl EnvFile {
         };
         let kind = std::fs::metadata(&path).map_err(unreadable)?;
         secret::warn_of_others(&path, &kind);
-        // A pipe has no length; one byte more shows that there is more.
-        let length = usize::try_from(kind.len()).unwrap_or(usize::MAX);
-        let room = if kind.is_file() { length.min(MAXIMUM_LENGTH) } else { MAXIMUM_LENGTH };
-        let bytes = secret::contents(&path, room + 1).map_err(unreadable)?;
+        // Room for all there may be: some files have no length, and one byte more shows more.
+        let bytes = secret::contents(&path, MAXIMUM_LENGTH + 1).map_err(unreadable)?;
         if bytes.len() > MAXIMUM_LENGTH {
             let what = format_args!("the file {file} is longer than {MAXIMUM_LENGTH} bytes");
             return Err(place.refuse(what).hint("check that it is the right one"));

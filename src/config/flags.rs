@@ -107,7 +107,10 @@ fn paired(
 ) -> Result<Option<Stated<Sent>>, Failure> {
     let Some(text) = text else { return Ok(None) };
     let source = Source::Flag(flag);
-    let value = pairs::read(text);
+    let value = pairs::read(text).map_err(|name| {
+        let what = format_args!("expected each name once, found {name} twice");
+        Place::flag(flag).refuse(what).hint("keep one; what needs more belongs in a profile")
+    })?;
     let item = Item::of_flag(&source, &value);
     Ok(Some(item.stated(read(&item)?)))
 }

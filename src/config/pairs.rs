@@ -9,16 +9,18 @@ use toml::{
 };
 
 /// The pairs as a table; a text that has no `=` in it, or a reference before it, is a string.
-pub(super) fn read(text: &str) -> DeValue<'_> {
+///
+/// Fails with the name that is said twice, or is said to be a value and a table.
+pub(super) fn read(text: &str) -> Result<DeValue<'_>, &str> {
     if !text.split(',').all(is_pair) {
-        return DeValue::String(text.into());
+        return Ok(DeValue::String(text.into()));
     }
     let mut table = DeTable::new();
     for pair in text.split(',') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        insert(&mut table, name, value);
+        insert(&mut table, name, value).ok_or(name)?;
     }
-    DeValue::Table(table)
+    Ok(DeValue::Table(table))
 }
 
 fn is_pair(text: &str) -> bool {
@@ -29,24 +31,27 @@ fn is_pair(text: &str) -> bool {
     text.split_once('=').is_some_and(|(name, _)| named(name))
 }
 
-fn insert<'t>(table: &mut DeTable<'t>, name: &'t str, value: &'t str) {
+/// None where the name is taken.
+fn insert<'t>(table: &mut DeTable<'t>, name: &'t str, value: &'t str) -> Option<()> {
     let spanned = |text: &'t str| Spanned::new(0..0, text.into());
     if let Some((name, rest)) = name.split_once('.') {
         let inner = table
             .entry(spanned(name))
             .or_insert_with(|| Spanned::new(0..0, DeValue::Table(DeTable::new())));
-        // A name that is a value already stays one, and is then refused for its form.
-        if let DeValue::Table(inner) = inner.get_mut() {
-            insert(inner, rest, value);
-        }
-        return;
+        return match inner.get_mut() {
+            DeValue::Table(inner) => insert(inner, rest, value),
+            _ => None,
+        };
     }
     let value = match value {
         "true" => DeValue::Boolean(true),
         "false" => DeValue::Boolean(false),
         _ => DeValue::String(value.into()),
     };
-    table.insert(spanned(name), Spanned::new(0..0, value));
+    match table.insert(spanned(name), Spanned::new(0..0, value)) {
+        None => Some(()),
+        Some(_) => None,
+    }
 }
 
 #[cfg(test)]
@@ -55,7 +60,8 @@ mod tests {
 
     #[test]
     fn pairs_are_a_table_and_all_else_is_text() {
-        let DeValue::Table(table) = read("alg=ES256,key=file:a=b,claims.role=x,per_request=true")
+        let Ok(DeValue::Table(table)) =
+            read("alg=ES256,key=file:a=b,claims.role=x,per_request=true")
         else {
             panic!()
         };
@@ -66,7 +72,10 @@ mod tests {
         let claims = table["claims"].get_ref().as_table();
         assert_eq!(claims.and_then(|claims| text(claims["role"].get_ref())).as_deref(), Some("x"));
         for plain in ["prog", "prog --a=b", "a=b,c", "", "=x", "aws:amz:eu:es"] {
-            assert_eq!(read(plain).as_str(), Some(plain), "{plain}");
+            assert_eq!(read(plain).ok().as_ref().and_then(DeValue::as_str), Some(plain), "{plain}");
+        }
+        for (twice, name) in [("a=x,a=y", "a"), ("a=x,a.b=y", "a.b"), ("a.b=x,a=y", "a")] {
+            assert_eq!(read(twice).err(), Some(name), "{twice}");
         }
     }
 }

@@ -90,6 +90,25 @@ impl<'a> Scope<'a> {
         Ok(expanded)
     }
 
+    /// The text of a signer: variables filled in, and their braces written twice, so that only what
+    /// stands in the configuration itself is searched for fields. The ends may be blank.
+    pub(super) fn expand_beside_fields(
+        &self,
+        place: &Place,
+        text: &str,
+    ) -> Result<String, Failure> {
+        let (mut expanded, mut rest) = (String::new(), text);
+        while let Some((before, template)) = rest.split_once("${") {
+            let (template, after) = template.split_once('}').unwrap_or((template, ""));
+            let within = self.expand(place, &format!("<${{{template}}}>"))?;
+            expanded.push_str(before);
+            expanded.push_str(&within[1..within.len() - 1].replace('{', "{{").replace('}', "}}"));
+            rest = after;
+        }
+        expanded.push_str(rest);
+        Ok(expanded)
+    }
+
     fn find(&self, place: &Place, text: &str) -> Result<PathBuf, Failure> {
         let text = self.expand(place, text)?;
         if let Some(below) = text.strip_prefix("~/") {

@@ -56,7 +56,12 @@ impl<T: Clone> Derived<T> {
         &self,
         make: impl FnOnce(&[u8]) -> Result<T, Unfit>,
     ) -> Result<(T, Generation), Failure> {
-        let (secret, generation) = self.held.current().await.map_err(unsent)?;
+        let (mut secret, mut generation) = self.held.current().await.map_err(unsent)?;
+        if self.was_never_good(generation) {
+            // Nothing was sent with it, so no refusal of the upstream's would ever renew it.
+            self.held.refresh(generation).await.map_err(unsent)?;
+            (secret, generation) = self.held.current().await.map_err(unsent)?;
+        }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let known = last.bad == Some(generation);
         if let Some((value, made_of)) = &last.good
@@ -79,8 +84,17 @@ impl<T: Clone> Derived<T> {
                 last.bad = Some(generation);
                 Ok(kept)
             }
-            (Err(unfit), None) => Err(self.unfit(Stage::Credential, unfit)),
+            (Err(unfit), None) => {
+                last.bad = Some(generation);
+                Err(self.unfit(Stage::Credential, unfit))
+            }
         }
+    }
+
+    /// Whether the secret of `generation` can't be used, and there was none before that could.
+    fn was_never_good(&self, generation: Generation) -> bool {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.good.is_none() && last.bad == Some(generation)
     }
 
     /// Tries `make` on the secret now, where that takes no program to run.
@@ -105,7 +119,13 @@ impl<T: Clone> Derived<T> {
     pub(super) async fn refused(&self, generation: Generation) -> bool {
         // What could not be used is what has to be replaced; without that, the refused one would
         // be tried again.
-        let bad = self.last.lock().unwrap_or_else(PoisonError::into_inner).bad;
+        let bad = {
+            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.good.as_ref().is_some_and(|(_, made_of)| *made_of != generation) {
+                return true;
+            }
+            last.bad
+        };
         self.held.refresh(bad.unwrap_or(generation)).await.unwrap_or_else(|error| {
             tracing::debug!("refused, and not renewed: {error}");
             false

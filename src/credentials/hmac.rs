@@ -6,7 +6,7 @@
 mod mac;
 mod shape;
 
-use std::{borrow::Cow, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -39,7 +39,7 @@ use crate::{
 const NONCE: usize = 16;
 
 /// Which key it is, as the upstream is told.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum KeyId {
     /// A name that everyone may know.
     Name(String),
@@ -47,13 +47,20 @@ pub enum KeyId {
     Secret(Held),
 }
 
-/// A scheme with its key, checked.
-#[derive(Clone, Debug)]
+/// A scheme with its key, checked. `Debug` shows no text of it: variables were filled in.
+#[derive(Clone)]
 pub struct Settings {
     shape: Shape,
     key: Held,
     encoding: Encoding,
     key_id: Option<KeyId>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers().map(HeaderName::as_str).collect();
+        write!(f, "Settings({}, {:?}, {names:?})", self.shape.algorithm.name(), self.key)
+    }
 }
 
 impl Settings {
@@ -84,6 +91,26 @@ impl Settings {
         let credential = Hmac::new(settings.clone());
         credential.key.check(|secret| credential.running(secret))?;
         Ok(settings)
+    }
+
+    /// Checks that what `name` adds after this is not signed by it.
+    ///
+    /// # Errors
+    /// At the configuration stage: it is.
+    pub fn precedes(&self, name: &str, headers: &[HeaderName]) -> Result<(), Failure> {
+        let mut signed = self.shape.signed.names().filter_map(|field| {
+            let name = field.strip_prefix("header:")?;
+            HeaderName::from_bytes(name.trim_end_matches('?').as_bytes()).ok()
+        });
+        match signed.find(|signed| headers.contains(signed)) {
+            None => Ok(()),
+            Some(header) => {
+                let what =
+                    format!("--hmac can't sign the header {header}, which {name} adds later");
+                Err(Failure::new(Stage::Configuration, what)
+                    .hint(format!("leave {{header:{header}}} out of string_to_sign")))
+            }
+        }
     }
 
     /// The headers it sets.
@@ -151,6 +178,8 @@ impl Hmac {
     }
 
     fn moment(&self, now: SystemTime) -> String {
+        // A clock from before that would be a panic for some and nonsense for all.
+        let now = now.max(SystemTime::UNIX_EPOCH);
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         match self.shape.timestamp {
             Timestamp::Unix => since.as_secs().to_string(),

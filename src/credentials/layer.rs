@@ -6,9 +6,13 @@
 //! when one could be renewed it is sent once more, and then never again. Of no other answer is
 //! anything concluded.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
 use tower::{Service, ServiceExt, service_fn};
 
 use super::{Credential, Generation};
@@ -29,12 +33,21 @@ pub fn carry(stack: Vec<Arc<dyn Credential>>, inner: HttpService) -> HttpService
     }))
 }
 
+/// For how long after a renewal in vain there is no other.
+const RENEWED_IN_VAIN: Duration = Duration::from_secs(5);
+
+fn is_refusal(response: &Response) -> bool {
+    matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
 struct Stack {
     credentials: Vec<Arc<dyn Credential>>,
     /// What is removed from requests as they come in.
     owned: Vec<HeaderName>,
     /// Whether a second try is thinkable at all.
     renewable: bool,
+    /// What was refused although it had just been renewed, and when.
+    rejected: Mutex<Option<(Vec<Generation>, Instant)>>,
 }
 
 /// One sending of a request, and what it was sent with.
@@ -54,7 +67,7 @@ impl Stack {
             }
         }
         let renewable = credentials.iter().any(|credential| credential.renewable());
-        Self { credentials, owned, renewable }
+        Self { credentials, owned, renewable, rejected: Mutex::new(None) }
     }
 
     async fn carry(
@@ -68,14 +81,19 @@ impl Stack {
         // The map of headers is the one thing in a request that is dear to clone.
         let spare = self.renewable.then(|| request.clone());
         let mut attempt = self.send(request, &mut inner).await?;
-        if matches!(attempt.response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        if is_refusal(&attempt.response)
             && let Some(request) = spare
+            && !self.is_rejected(&attempt.generations)
         {
             let (parts, body) = attempt.response.into_parts();
             if self.refused(&attempt.generations, &parts).await {
                 tracing::debug!("refused, and a credential was renewed: sending once more");
                 drop(body);
                 attempt = self.send(request, &mut inner).await?;
+                if is_refusal(&attempt.response) {
+                    let rejected = (attempt.generations.clone(), Instant::now());
+                    *self.rejected.lock().unwrap_or_else(PoisonError::into_inner) = Some(rejected);
+                }
             } else {
                 attempt.response = Response::from_parts(parts, body);
             }
@@ -89,6 +107,15 @@ impl Stack {
             response.extensions_mut().insert(Carried(all));
         }
         Ok(response)
+    }
+
+    /// Whether these were renewed a moment ago and refused all the same: it is not their age then,
+    /// and to renew them for every call would only double it.
+    fn is_rejected(&self, generations: &[Generation]) -> bool {
+        let rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        rejected
+            .as_ref()
+            .is_some_and(|(rejected, at)| rejected == generations && at.elapsed() < RENEWED_IN_VAIN)
     }
 
     async fn send(

@@ -2,14 +2,14 @@
 //!
 //! One fetch serves all who wait for it. A value with a lifetime is renewed in the background
 //! once 70 % of it are over, while callers go on with the one there is; a renewal that fails
-//! leaves that one in use until it expires. Every value has a generation, so that twenty callers
+//! leaves that one in use until it expires, by the clock that sleeps with the machine or by the other. Every value has a generation, so that twenty callers
 //! who were refused with the same one cause one fetch. What is fetched, and how, is not known
 //! here; the clock is tokio's.
 
 use std::{
     fmt::Display,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures_util::future::BoxFuture;
@@ -67,13 +67,17 @@ struct Kept<T> {
     generation: u64,
     renew: Option<Instant>,
     expires: Option<Instant>,
-    /// When it was last fetched again and found to be the same.
+    /// The same moment on the clock that goes on while the machine sleeps.
+    expires_by_wall: Option<SystemTime>,
+    /// When it was last fetched again for someone who was refused, and found to be the same.
     settled: Option<Instant>,
 }
 
 struct Flight<T, E> {
     outcome: watch::Receiver<Option<Current<T, E>>>,
     task: AbortHandle,
+    /// Whether it began after a refusal, so that what it brings is newer than what was refused.
+    asked: bool,
 }
 
 impl<T, E> Cached<T, E>
@@ -108,11 +112,11 @@ where
             if let Some(kept) = state.kept.as_ref().filter(|kept| kept.is_good(now)) {
                 let current = (Arc::clone(&kept.value), kept.generation);
                 if kept.renew.is_some_and(|renew| renew <= now) {
-                    self.depart(&mut state);
+                    self.depart(&mut state, false);
                 }
                 return Ok(current);
             }
-            self.depart(&mut state)
+            self.depart(&mut state, false)
         };
         arrive(outcome).await
     }
@@ -124,21 +128,36 @@ where
     ///
     /// What the fetch said; the value there was stays.
     pub async fn refresh(&self, generation: u64) -> Result<bool, E> {
-        let outcome = {
-            let mut state = self.0.lock();
-            match &state.kept {
-                Some(kept) if kept.generation != generation => return Ok(true),
-                Some(kept) if kept.settled.is_some_and(|at| at.elapsed() < SETTLED_FOR) => {
-                    return Ok(false);
+        loop {
+            let (outcome, asked) = {
+                let mut state = self.0.lock();
+                match &state.kept {
+                    Some(kept) if kept.generation != generation => return Ok(true),
+                    Some(kept) if kept.settled.is_some_and(|at| at.elapsed() < SETTLED_FOR) => {
+                        return Ok(false);
+                    }
+                    _ => {
+                        let outcome = self.depart(&mut state, true);
+                        (outcome, state.flight.as_ref().is_none_or(|flight| flight.asked))
+                    }
                 }
-                _ => self.depart(&mut state),
+            };
+            match arrive(outcome).await {
+                Ok((_, current)) if current != generation => return Ok(true),
+                // A renewal that was under way already may have read what was there before.
+                _ if !asked => {}
+                Ok(_) => return Ok(false),
+                Err(error) => return Err(error),
             }
-        };
-        arrive(outcome).await.map(|(_, current)| current != generation)
+        }
     }
 
     /// Joins the fetch that is under way, or starts one.
-    fn depart(&self, state: &mut State<T, E>) -> watch::Receiver<Option<Current<T, E>>> {
+    fn depart(
+        &self,
+        state: &mut State<T, E>,
+        asked: bool,
+    ) -> watch::Receiver<Option<Current<T, E>>> {
         // A flight whose sender is gone has panicked; one that has landed is no longer here.
         if let Some(flight) = &state.flight
             && flight.outcome.has_changed().is_ok()
@@ -154,7 +173,7 @@ where
                 sender.send_replace(Some(home.land(fetched)));
             }
         });
-        state.flight = Some(Flight { outcome: outcome.clone(), task: task.abort_handle() });
+        state.flight = Some(Flight { outcome: outcome.clone(), task: task.abort_handle(), asked });
         outcome
     }
 }
@@ -171,13 +190,13 @@ impl<T: PartialEq, E: Display> Inner<T, E> {
     fn land(&self, fetched: Result<Fetched<T>, E>) -> Current<T, E> {
         let now = Instant::now();
         let mut state = self.lock();
-        state.flight = None;
+        let asked = state.flight.take().is_some_and(|flight| flight.asked);
         match fetched {
             Ok(fetched) => {
                 if std::mem::take(&mut state.failing) {
                     tracing::info!("{}: renewed again", self.name);
                 }
-                let kept = Kept::follow(state.kept.take(), fetched, now);
+                let kept = Kept::follow(state.kept.take(), fetched, (now, asked));
                 let current = (Arc::clone(&kept.value), kept.generation);
                 state.kept = Some(kept);
                 Ok(current)
@@ -214,24 +233,28 @@ impl<T, E> Drop for Inner<T, E> {
 impl<T> Kept<T> {
     fn is_good(&self, now: Instant) -> bool {
         self.expires.is_none_or(|expires| now < expires)
+            && self.expires_by_wall.is_none_or(|expires| SystemTime::now() < expires)
     }
 }
 
 impl<T: PartialEq> Kept<T> {
     /// What to keep after `fetched`: the same value again keeps its generation.
-    fn follow(last: Option<Self>, fetched: Fetched<T>, now: Instant) -> Self {
+    fn follow(last: Option<Self>, fetched: Fetched<T>, (now, asked): (Instant, bool)) -> Self {
         let lifetime = fetched.lifetime;
         let renew = lifetime.and_then(|all| now.checked_add(all / 100 * RENEW_AT_PERCENT));
         let expires = lifetime.and_then(|all| now.checked_add(all));
+        let expires_by_wall = lifetime.and_then(|all| SystemTime::now().checked_add(all));
         match last {
             Some(last) if *last.value == fetched.value => {
-                Self { renew, expires, settled: Some(now), ..last }
+                let settled = asked.then_some(now);
+                Self { renew, expires, expires_by_wall, settled, ..last }
             }
             last => Self {
                 value: Arc::new(fetched.value),
                 generation: last.map_or(1, |last| last.generation + 1),
                 renew,
                 expires,
+                expires_by_wall,
                 settled: None,
             },
         }

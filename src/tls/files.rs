@@ -56,6 +56,9 @@ pub(super) struct Files {
     memory: Contents,
     /// Whether there are no files but those in memory.
     memory_alone: bool,
+    /// Whether this is not the first time: a pipe has been read, and to open it again would stop the
+    /// whole program until someone writes to it.
+    again: bool,
 }
 
 impl Files {
@@ -81,6 +84,9 @@ impl Files {
         if self.memory_alone {
             return Err(unreadable(place, what, &io::ErrorKind::NotFound.into()));
         }
+        if self.again && std::fs::metadata(place.path).is_ok_and(|it| !it.is_file()) {
+            return Err(unreadable(place, what, &io::Error::other("a pipe can be read once")));
+        }
         let (bytes, metadata) =
             contents(place.path).map_err(|error| unreadable(place, what, &error))?;
         self.add(&bytes);
@@ -93,6 +99,11 @@ impl Files {
             });
         }
         Ok(Content { bytes, mode: mode(&metadata) })
+    }
+
+    /// The same for a generation after the first.
+    pub(super) fn again(self) -> Self {
+        Self { again: true, ..self }
     }
 
     /// Takes into the fingerprint what came from elsewhere: the system's roots.

@@ -4,11 +4,17 @@
 //! refused: it has the files looked at now instead of within two seconds, so that a rotation that
 //! the other side has already finished costs no call.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 use super::Tls;
+
+/// How long a look may take for whoever asked for it.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Someone waits for the files to be looked at.
 pub(super) type Look = oneshot::Sender<()>;
@@ -46,10 +52,14 @@ impl Generations {
         }
         let Some(looks) = &self.looks else { return false };
         let (look, looked) = oneshot::channel();
-        if looks.send(look).await.is_ok() {
-            // An error is the end of the watch: nothing newer comes.
-            let _ = looked.await;
-        }
+        let look = async {
+            if looks.send(look).await.is_ok() {
+                // An error is the end of the watch: nothing newer comes.
+                let _ = looked.await;
+            }
+        };
+        // A passphrase's program or a token may take its time: then there is none, for now.
+        let _ = timeout(PATIENCE, look).await;
         newer()
     }
 }

@@ -90,11 +90,13 @@ impl Watch {
                 1.. = looks.recv_many(&mut waiting, WAITING) => {}
                 _ = ticks.tick() => {}
             }
-            let thorough = count.is_multiple_of(THOROUGH) || !waiting.is_empty();
+            let due = count.is_multiple_of(THOROUGH) && waiting.is_empty();
+            // What failed is tried again in its own time, not for each call that asks.
+            let thorough = due || !waiting.is_empty();
             // All of them, each time: what was seen must be as old for one as for the others.
             let changed =
                 self.seen.iter_mut().fold(false, |any, seen| seen.changed(thorough) | any);
-            if asked || pushed || changed || (thorough && self.failed.is_some()) {
+            if asked || pushed || changed || (due && self.failed.is_some()) {
                 self.load(agent.as_ref(), asked).await;
             }
             for look in waiting.drain(..) {

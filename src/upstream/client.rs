@@ -140,8 +140,7 @@ impl Upstream {
         let refused = match ended {
             // A gateway that looks at the certificate for each request of a connection.
             Ok(response) => {
-                let refusals = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
-                generation.identity.is_some() && refusals.contains(&response.status())
+                generation.identity.is_some() && response.status() == StatusCode::UNAUTHORIZED
             }
             Err(error) if broken::is_unprocessed(error) => return true,
             Err(error) => broken::is_handshake(error),

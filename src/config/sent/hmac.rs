@@ -85,11 +85,12 @@ impl Said {
     ) -> Result<Settings, Failure> {
         let mut draft = self.draft.clone();
         for (_, text) in &mut draft.headers {
-            *text = scope.expand(place, text)?;
+            *text = scope.expand_beside_fields(place, text)?;
         }
-        if draft.string_to_sign.contains("${") {
-            draft.string_to_sign = scope.expand(place, &draft.string_to_sign)?;
-        }
+        // TOML's literal strings and command lines have no other way to say it; what a variable
+        // holds is left as it is.
+        let text = draft.string_to_sign.replace("\\n", "\n");
+        draft.string_to_sign = scope.expand_beside_fields(place, &text)?;
         let key_id = match &self.key_id {
             None => None,
             Some(Id::Name(name)) => Some(KeyId::Name(scope.expand(place, name)?)),

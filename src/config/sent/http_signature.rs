@@ -254,7 +254,7 @@ mod tests {
     };
 
     fn of_flag(text: &str) -> Result<Said, Failure> {
-        let value = pairs::read(text);
+        let value = pairs::read(text).unwrap();
         Said::read(&Item::of_flag(&Source::Flag("--http-signature"), &value))
     }
 

@@ -151,19 +151,24 @@ pub(super) fn secrets(output: &[u8]) -> Vec<Hidden> {
     let document =
         std::str::from_utf8(output).ok().and_then(|text| serde_json::from_str(text).ok());
     match document {
-        Some(document) => of_object(&document, &mut found),
+        Some(document) => of_object(&document, DEEPEST, &mut found),
         None => words(output, &mut found),
     }
     found
 }
 
-fn of_object(object: &Object<'_>, found: &mut Vec<Hidden>) {
+/// Headers stand in one object, or in one within it.
+const DEEPEST: usize = 2;
+
+fn of_object(object: &Object<'_>, depth: usize, found: &mut Vec<Hidden>) {
     for (_, value) in &object.pairs {
         if let Ok(text) = text(value.get()) {
             found.push(Zeroizing::new(text.trim().as_bytes().to_vec()));
             words(text.as_bytes(), found);
-        } else if let Ok(inner) = serde_json::from_str(value.get()) {
-            of_object(&inner, found);
+        } else if depth > 0
+            && let Ok(inner) = serde_json::from_str(value.get())
+        {
+            of_object(&inner, depth - 1, found);
         } else {
             words(value.get().as_bytes(), found);
         }

@@ -84,6 +84,12 @@ impl Running {
         encoding: Encoding,
         secret: &[u8],
     ) -> Result<Arc<Self>, Unfit> {
+        if secret.starts_with(b"-----BEGIN ") {
+            return Err(Unfit::new(
+                "is in PEM, but HMAC signs with a shared secret",
+                "give the secret itself; a private key is for --http-signature or --jwt",
+            ));
+        }
         let key = encoding.decode(secret)?;
         // RFC 2104 takes keys of any length, so this can't fail.
         let made = match algorithm {

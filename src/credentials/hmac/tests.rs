@@ -82,9 +82,9 @@ fn presets_send_what_their_inventors_send() {
 
 #[test]
 fn every_field_is_of_the_request_that_goes_out() {
-    let text = "{method}\\n{path}\\n{query}\\n{host}\\n{url}\\n{timestamp}\\n{nonce}\\n{key_id}\\n\
-                {body}\\n{body_sha256}\\n{body_sha256_base64}\\n{header:X-A}\\n{header:x-none?}\\n\
-                {header:host}\\n{header:content-length}";
+    let text = "{method}\n{path}\n{query}\n{host}\n{url}\n{timestamp}\n{nonce}\n{key_id}\n\
+                {body}\n{body_sha256}\n{body_sha256_base64}\n{header:X-A}\n{header:x-none?}\n\
+                {header:host}\n{header:content-length}";
     let headers = signed(&draft(text), &[("x-a", "1"), ("x-a", "2")]).unwrap();
     let expected = "POST\n/mcp\na=b%20c\ngateway.example:8443\n\
                     https://gateway.example:8443/mcp?a=b%20c\n1531420618\nabcd\nme\n\

@@ -146,14 +146,5 @@ pub(super) fn expand(place: &Place, text: &str, scope: &Scope<'_>) -> Result<Str
     }
     // The whole first: it may not have white space at its ends, of which its parts may have some.
     scope.expand(place, text)?;
-    let (mut expanded, mut rest) = (String::new(), text);
-    while let Some((before, template)) = rest.split_once("${") {
-        let (template, after) = template.split_once('}').unwrap_or((template, ""));
-        let within = scope.expand(place, &format!("<${{{template}}}>"))?;
-        expanded.push_str(before);
-        expanded.push_str(&within[1..within.len() - 1].replace('{', "{{").replace('}', "}}"));
-        rest = after;
-    }
-    expanded.push_str(rest);
-    Ok(expanded)
+    scope.expand_beside_fields(place, text)
 }

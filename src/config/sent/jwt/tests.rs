@@ -47,7 +47,7 @@ fn of_profile(folder: &Path, keys: &str) -> Result<Settings, Failure> {
 
 fn of_flag(text: &str) -> Result<Settings, Failure> {
     let source = Source::Flag("--jwt");
-    let value = pairs::read(text);
+    let value = pairs::read(text).unwrap();
     let item = Item::of_flag(&source, &value);
     settled(&Said::read(&item)?, &item)
 }
