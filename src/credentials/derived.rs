@@ -193,6 +193,20 @@ mod tests {
         assert_eq!(now().await, ("TWO".to_owned(), 3));
     }
 
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn one_that_was_never_good_is_looked_at_again_without_a_refusal() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        fs::write(&path, "bad").unwrap();
+        let argv = vec!["cat".to_owned(), path.to_str().unwrap().to_owned()];
+        let held = Held::open(crate::secret::Reference::Command { argv, ttl: None }).unwrap();
+        let derived = Derived::new(held);
+        assert!(derived.current(upper).await.is_err());
+        fs::write(&path, "good").unwrap();
+        assert_eq!(derived.current(upper).await.unwrap().0, "GOOD");
+    }
+
     #[tokio::test]
     async fn one_that_was_never_good_fails_and_is_found_at_start() {
         let folder = tempfile::tempdir().unwrap();

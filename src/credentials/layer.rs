@@ -323,6 +323,27 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
+    async fn what_is_refused_for_good_is_renewed_once_in_a_while_and_not_for_every_call() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = folder.path().join("runs");
+        let script = format!("echo >>'{0}'; wc -l <'{0}' | tr -d ' '", runs.display());
+        let argv = ["sh", "-c", &script].map(str::to_owned).to_vec();
+        let token = Held::open(Reference::Command { argv, ttl: None }).unwrap();
+        let upstream = Upstream::default();
+        let service = carry(bearer(token), upstream.accepting("none"));
+        for _ in 0..5 {
+            assert_eq!(call(&service, &[]).await.unwrap().status(), 401);
+        }
+        assert_eq!(upstream.sent().len(), 6, "the first twice, the others once");
+        tokio::time::pause();
+        tokio::time::advance(RENEWED_IN_VAIN).await;
+        tokio::time::resume();
+        call(&service, &[]).await.unwrap();
+        assert_eq!(upstream.sent().len(), 8);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
     async fn twenty_refused_at_once_cause_one_new_reading() {
         let folder = tempfile::tempdir().unwrap();
         let runs = folder.path().join("runs");

@@ -379,6 +379,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_began_before_the_refusal_is_followed_by_another() {
+        let source = Arc::new(AtomicU64::new(0));
+        let shared = Arc::clone(&source);
+        let cached: Cached<u64, Broken> = Cached::new("token", move || {
+            // Read at once, and brought later.
+            let value = shared.load(SeqCst);
+            async move {
+                sleep(Duration::from_millis(100)).await;
+                Ok(Fetched { value, lifetime: Some(Duration::from_secs(100)) })
+            }
+        });
+        assert_eq!(value(&cached).await, (0, 1));
+        advance(Duration::from_secs(70)).await;
+        assert_eq!(value(&cached).await, (0, 1), "which begins the renewal");
+        source.store(7, SeqCst);
+        assert_eq!(cached.refresh(1).await, Ok(true));
+        assert_eq!(value(&cached).await, (7, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_same_value_again_is_no_reason_to_try_again() {
         let source = Arc::new(Source::default());
         let cached = source.cached(None);

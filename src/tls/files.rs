@@ -298,4 +298,16 @@ mod tests {
         );
         assert!(failure.next_step().unwrap().contains("--cert the whole path"));
     }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_read_once_and_not_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+        let place = Place { path: &path, flag: "--cert" };
+        let failure = Files::default().again().read(place, "the certificate").err().unwrap();
+        assert!(failure.what().contains("a pipe can be read once"), "{failure}");
+    }
 }
