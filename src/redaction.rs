@@ -51,7 +51,7 @@ fn spellings(value: &HeaderValue) -> Vec<Zeroizing<String>> {
             all.push(pair);
         }
     }
-    let pieces = whole.split([' ', '\t', ',', ';', '=', '"', '\'']);
+    let pieces = whole.split([' ', '\t', ',', ';', ':', '=', '"', '\'']);
     let pieces = pieces.filter(|piece| piece.len() >= SHORTEST_PIECE);
     all.extend(pieces.map(|piece| Zeroizing::new(piece.to_owned())));
     all.push(whole);

@@ -51,18 +51,17 @@ impl Secret {
     /// The secret in what a file or a program's output holds: everybody's files end with a
     /// newline, so one is taken off; any other white space at the ends is a mistake that would
     /// come back as a puzzling 401.
-    /// A key in PEM says itself where it ends: blank lines behind it mean nothing.
     fn from_text(text: &[u8], reference: &Reference) -> Result<Self, Error> {
-        if text.starts_with(b"-----BEGIN ") {
-            return Self::from_value(text.trim_ascii_end(), reference);
-        }
         let line = text.strip_suffix(b"\n").unwrap_or(text);
         let line = line.strip_suffix(b"\r").filter(|_| line.len() < text.len()).unwrap_or(line);
         Self::from_value(line, reference)
     }
 
-    /// The secret that is exactly `value`.
+    /// The secret that is exactly `value`. A key in PEM says itself where it ends: blank lines
+    /// behind it mean nothing.
     fn from_value(value: &[u8], reference: &Reference) -> Result<Self, Error> {
+        let pem = value.starts_with(b"-----BEGIN ");
+        let value = if pem { value.trim_ascii_end() } else { value };
         let place = || reference.to_string();
         let (Some(first), Some(last)) = (value.first(), value.last()) else {
             return Err(Error::Empty { reference: place() });

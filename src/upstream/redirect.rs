@@ -69,6 +69,12 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
     }
     let Some(location) = response.headers().get(header::LOCATION) else { return Ok(None) };
     let here = Shown::from(from).without(response);
+    if repeats(location, response) {
+        // Followed, it would put them into a URL, which everyone on the way writes down.
+        let what = format!("{here} redirects ({status}) to a URL that repeats what it was sent");
+        return Err(Failure::new(Stage::Protocol, what)
+            .hint("point the URL at the MCP endpoint itself; its operator should know of this"));
+    }
     // RFC 9110, section 10.2.2: relative to the URL that was asked.
     let there = location.to_str().ok().and_then(|location| {
         let there = Url::parse(&from.to_string()).ok()?.join(location).ok()?;
@@ -110,6 +116,13 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
                 .to_owned(),
         ),
     }
+}
+
+/// Whether a header of the response holds a secret that the request carried.
+fn repeats(value: &http::HeaderValue, response: &Response) -> bool {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let carried = response.extensions().get::<Carried>();
+    carried.is_some_and(|carried| redaction::clean(&text, &*carried.0) != text)
 }
 
 /// A URL without what may be secret in it: user, password, query.

@@ -7,9 +7,18 @@
 mod canary;
 mod credentials;
 mod failures;
+mod keys;
+mod made;
 mod passphrase;
+mod programs;
 mod proxy;
 mod references;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use self::canary::Canary;
 use crate::support::process::Countersign;
@@ -20,4 +29,25 @@ const FORMATS: [&str; 2] = ["text", "json"];
 /// The program with all that can be logged.
 fn loud(program: Countersign, format: &str) -> Countersign {
     program.args(["-vvv", "--debug", "--log-format", format])
+}
+
+/// A file for its owner alone, with the canary where the text says CANARY.
+fn private(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, text.replace("CANARY", Canary::TEXT)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    path
+}
+
+/// A program that does this.
+fn executable(folder: &Path, script: &str) -> PathBuf {
+    private(folder, "program", &format!("#!/bin/sh\n{script}\n"))
+}
+
+/// The program with this profile, in which FOLDER is the folder.
+fn profile(program: Countersign, folder: &Path, lines: &str) -> Countersign {
+    let path = folder.join("c.toml");
+    let lines = lines.replace("FOLDER", folder.to_str().unwrap());
+    fs::write(&path, format!("[profile.test]\n{lines}\n")).unwrap();
+    program.arg("--config").arg(path)
 }

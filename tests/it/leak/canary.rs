@@ -1,5 +1,7 @@
 //! A secret that can be recognised wherever it comes out, whatever was done to it on the way.
 
+use std::collections::HashMap;
+
 use base64::{
     Engine,
     prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD},
@@ -10,9 +12,12 @@ use crate::support::process::Process;
 /// Text that stands nowhere else, with characters that every encoding changes.
 const TEXT: &str = "Zq7Xw2Kd9~Lm4/Rt8+Yp5=";
 
-/// The secret and its spellings.
+/// No spelling is shorter: by as many bytes they are found.
+const START: usize = 8;
+
+/// Secrets and their spellings.
 pub(super) struct Canary {
-    spellings: Vec<String>,
+    by_start: HashMap<[u8; START], Vec<String>>,
 }
 
 impl Canary {
@@ -20,39 +25,28 @@ impl Canary {
     pub(super) const TEXT: &str = TEXT;
 
     pub(super) fn new() -> Self {
-        let hex: String = TEXT.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let debug = format!("{:?}", TEXT.as_bytes());
-        let mut spellings = vec![
-            // Each half by itself: a cut is no redaction.
-            TEXT[..9].to_owned(),
-            TEXT[10..].to_owned(),
-            TEXT.replace('/', "\\/"),
-            percent(TEXT),
-            percent(TEXT).to_lowercase(),
-            hex.to_uppercase(),
-            hex,
-            debug[1..debug.len() - 1].to_owned(),
-        ];
-        // Inside of other text, base64 has three spellings: one a place of its first byte.
-        for before in ["", "-", "--"] {
-            let within = format!("{before}{TEXT}");
-            for encoded in
-                [BASE64_STANDARD_NO_PAD.encode(&within), BASE64_URL_SAFE_NO_PAD.encode(&within)]
-            {
-                let own = (before.len() * 8).div_ceil(6)..encoded.len() - 2;
-                spellings.push(encoded[own].to_owned());
-            }
+        Self::of([TEXT])
+    }
+
+    /// Of secrets that can't be the text, such as what is made with a key.
+    pub(super) fn of<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) -> Self {
+        let mut by_start: HashMap<_, Vec<_>> = HashMap::new();
+        for spelling in secrets.into_iter().flat_map(|secret| spellings(secret.as_ref())) {
+            let start = *spelling.as_bytes().first_chunk().expect("a secret is long enough");
+            by_start.entry(start).or_default().push(spelling);
         }
-        Self { spellings }
+        assert!(!by_start.is_empty(), "there is something to look for");
+        Self { by_start }
     }
 
     /// The spelling that stands in `text`.
     pub(super) fn find(&self, text: &[u8]) -> Option<&str> {
-        let found = self
-            .spellings
-            .iter()
-            .find(|spelling| text.windows(spelling.len()).any(|part| part == spelling.as_bytes()));
-        found.map(String::as_str)
+        (0..text.len()).find_map(|at| {
+            let rest = &text[at..];
+            let likely = self.by_start.get(rest.first_chunk::<START>()?)?;
+            let found = likely.iter().find(|spelling| rest.starts_with(spelling.as_bytes()));
+            found.map(String::as_str)
+        })
     }
 
     /// Panics if the process has said it, or shows it to everyone on the machine.
@@ -61,14 +55,50 @@ impl Canary {
         for (place, text) in [
             ("stdout", process.stdout().into_bytes()),
             ("stderr", process.stderr().into_bytes()),
-            ("the command line", process.command_lines()),
+            ("a command line", process.command_lines()),
+            ("the environment of a program", process.environments()),
         ] {
             let Some(found) = self.find(&text) else { continue };
             let text = String::from_utf8_lossy(&text);
-            let line = text.lines().find(|line| self.find(line.as_bytes()).is_some());
+            let line = text.split(['\n', '\0']).find(|line| self.find(line.as_bytes()).is_some());
             panic!("{found} stands in {place}: {}", line.unwrap_or(&text));
         }
     }
+}
+
+/// The lines of a key that are secret, as it may be quoted by the line: no marks, and not the last
+/// few characters.
+pub(super) fn lines(key: &str) -> impl Iterator<Item = &str> {
+    key.lines().filter(|line| !line.starts_with("-----") && line.len() >= 3 * START)
+}
+
+/// The ways in which a secret may be written.
+fn spellings(secret: &str) -> Vec<String> {
+    let middle = secret.len() / 2;
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let debug = format!("{:?}", secret.as_bytes());
+    let mut spellings = vec![
+        // Each half by itself: a cut is no redaction.
+        secret[..middle - 2].to_owned(),
+        secret[middle - 1..].to_owned(),
+        secret.replace('/', "\\/"),
+        percent(secret),
+        percent(secret).to_lowercase(),
+        hex.to_uppercase(),
+        hex,
+        debug[1..debug.len() - 1].to_owned(),
+    ];
+    // Inside of other text, base64 has three spellings: one a place of its first byte.
+    for before in ["", "-", "--"] {
+        let within = format!("{before}{secret}");
+        for encoded in
+            [BASE64_STANDARD_NO_PAD.encode(&within), BASE64_URL_SAFE_NO_PAD.encode(&within)]
+        {
+            let own = (before.len() * 8).div_ceil(6)..encoded.len() - 2;
+            spellings.push(encoded[own].to_owned());
+        }
+    }
+    spellings
 }
 
 /// Every byte but letters and digits, as a query has it.

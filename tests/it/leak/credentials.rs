@@ -4,7 +4,11 @@ use std::{fs, path::Path};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::{Canary, FORMATS, canary, failures, loud};
+use super::{
+    Canary, FORMATS, canary, executable,
+    failures::{self, Echo},
+    loud, profile,
+};
 use crate::support::{
     jsonrpc::Client,
     pki::Pki,
@@ -37,6 +41,7 @@ impl Case {
         let mut client = Client::start(&loud(program, format));
         client.handshake();
         failures::provoke(&mut client, &upstream, &self.echoes());
+        failures::redirect(&mut client, &upstream, &self.echoes());
 
         let canary = Canary::new();
         canary.assert_unsaid(&client.process);
@@ -51,7 +56,7 @@ impl Case {
     }
 
     /// What a gateway that looks at the header may repeat of it.
-    fn echoes(&self) -> Vec<String> {
+    fn echoes(&self) -> Vec<Echo> {
         let mut echoes =
             vec![Canary::TEXT.to_owned(), self.value.clone(), canary::percent(Canary::TEXT)];
         if let Some(encoded) = self.value.strip_prefix("Basic ") {
@@ -59,7 +64,7 @@ impl Case {
         } else {
             echoes.push(BASE64_STANDARD.encode(Canary::TEXT));
         }
-        echoes
+        echoes.into_iter().map(failures::always).collect()
     }
 }
 
@@ -69,14 +74,6 @@ fn file(folder: &Path) -> String {
 
 fn command(folder: &Path) -> String {
     format!("command:cat {}", folder.join("secret").display())
-}
-
-/// With a profile of these lines; `SECRET` is the path of the file.
-fn profile(program: Countersign, folder: &Path, lines: &str) -> Countersign {
-    let path = folder.join("c.toml");
-    let lines = lines.replace("SECRET", &folder.join("secret").display().to_string());
-    fs::write(&path, format!("[profile.test]\n{lines}\n")).unwrap();
-    program.arg("--config").arg(path)
 }
 
 #[test]
@@ -127,15 +124,50 @@ fn a_part_of_a_header() {
 }
 
 #[test]
+fn what_a_helper_prints() {
+    fn with(program: Countersign, folder: &Path, script: &str) -> Countersign {
+        program.arg("--headers-helper").arg(executable(folder, script)).env("PATH", "/usr/bin:/bin")
+    }
+    // Its other words are logged, but not what it printed.
+    carries(
+        |it, at| with(it, at, "echo 'asking the vault' >&2; echo '{\"X-Auth\": \"Key CANARY\"}'"),
+        "x-auth",
+        "Key CANARY",
+    );
+    carries(
+        |it, at| with(it, at, "echo 'got CANARY' >&2; echo '{\"Authorization\": \"CANARY\"}'"),
+        "authorization",
+        "CANARY",
+    );
+}
+
+#[test]
+fn a_variable_of_a_file() {
+    fn with(program: Countersign, folder: &Path) -> Countersign {
+        let path = folder.join("mcp.env");
+        fs::write(&path, format!("OF_FILE='{}'\n", Canary::TEXT)).unwrap();
+        program.arg("--env-file").arg(path)
+    }
+    carries(
+        |it, at| with(it, at).args(["--bearer", "env:OF_FILE"]),
+        "authorization",
+        "Bearer CANARY",
+    );
+    carries(|it, at| with(it, at).args(["--header", "X-Auth: k ${OF_FILE}"]), "x-auth", "k CANARY");
+}
+
+#[test]
 fn the_secrets_of_a_profile() {
     carries(|it, at| profile(it, at, "headers = { X-Auth = \"${CANARY}\" }"), "x-auth", "CANARY");
     carries(
-        |it, at| profile(it, at, "bearer = { file = \"SECRET\" }"),
+        |it, at| profile(it, at, "bearer = { file = \"FOLDER/secret\" }"),
         "authorization",
         "Bearer CANARY",
     );
     carries(
-        |it, at| profile(it, at, "api_key = { X-Key = { command = [\"cat\", \"SECRET\"] } }"),
+        |it, at| {
+            profile(it, at, "api_key = { X-Key = { command = [\"cat\", \"FOLDER/secret\"] } }")
+        },
         "x-key",
         "CANARY",
     );

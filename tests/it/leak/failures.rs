@@ -1,11 +1,13 @@
 //! Everything that an upstream can do wrong while it echoes what it was sent.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::support::{
     jsonrpc::Client,
     script::{Ending, Fault, Reply, Rule},
-    upstream::Upstream,
+    upstream::{Seen, Upstream},
 };
 
 /// The statuses of refusals, each with an explanation of its own.
@@ -18,7 +20,6 @@ fn all(echo: &str) -> Vec<Fault> {
         Fault::redirect(307, &format!("https://elsewhere.example/login?token={echo}#{echo}")),
         Fault::redirect(302, &format!("/login?token={echo}")),
         Fault::redirect(302, &format!("/login/{echo}")),
-        Fault::redirect(308, &format!("/again/{echo}")),
         Fault::redirect(307, &format!("http:/{echo}")),
         Fault::redirect(307, &format!("//[{echo}")),
         Fault::Hangup(Ending::Reset),
@@ -59,22 +60,53 @@ fn all(echo: &str) -> Vec<Fault> {
     faults
 }
 
+/// Redirects that are followed, to a path with `echo` in it, and then to nowhere.
+#[track_caller]
+pub(super) fn redirect(client: &mut Client, upstream: &Upstream, echoes: &[Echo]) {
+    for echo in echoes {
+        for status in [307, 308, 302] {
+            let followed = Arc::clone(echo);
+            let followed =
+                Fault::made(move |seen| Fault::redirect(308, &format!("/a/{}", followed(seen))));
+            upstream.script(Rule::call("leak"), followed);
+            upstream.script(Rule::call("leak").times(5), Fault::redirect(status, "/b"));
+            let id = client.call("leak", json!({}));
+            client.error(&id);
+            upstream.clear_script();
+        }
+    }
+}
+
+/// What a server that was sent a request repeats of it.
+pub(super) type Echo = Arc<dyn Fn(&Seen) -> String + Send + Sync>;
+
+/// The same to every request.
+pub(super) fn always(text: impl Into<String>) -> Echo {
+    let text = text.into();
+    Arc::new(move |_| text.clone())
+}
+
 /// Provokes all of them, at each kind of request.
 #[track_caller]
-pub(super) fn provoke(client: &mut Client, upstream: &Upstream, echoes: &[String]) {
-    for fault in echoes.iter().flat_map(|echo| all(echo)) {
+pub(super) fn provoke(client: &mut Client, upstream: &Upstream, echoes: &[Echo]) {
+    for (echo, fault) in echoes.iter().flat_map(|echo| (0..all("").len()).map(move |n| (echo, n))) {
+        let echo = Arc::clone(echo);
         // Twice, for what is sent again with a renewed secret.
+        let fault = Fault::made(move |seen| all(&echo(seen)).swap_remove(fault));
         upstream.script(Rule::call("leak").times(2), fault);
         let id = client.call("leak", json!({}));
         client.response(&id);
         upstream.clear_script();
     }
     for echo in echoes {
-        let refusal = Reply::json(400, &json!({"error": {"message": echo}}));
-        upstream.script(Rule::on("notifications/leak").times(2), Fault::Answer(refusal.clone()));
+        let echo = Arc::clone(echo);
+        let refusal = Fault::made(move |seen| {
+            Fault::Answer(Reply::json(400, &json!({"error": {"message": echo(seen)}})))
+        });
+        upstream.script(Rule::on("notifications/leak").times(2), refusal.clone());
         client.notify("notifications/leak", Value::Null);
         upstream.wait_for_method("notifications/leak");
-        upstream.script(Rule::on("initialize").times(2), Fault::Answer(refusal.clone()));
+        upstream.script(Rule::on("initialize").times(2), refusal);
         let id = client.initialize("2025-11-25");
         client.error(&id);
         upstream.clear_script();

@@ -330,6 +330,11 @@ impl Process {
         pids.flat_map(proc::command_line).collect()
     }
 
+    /// The variables that the children it has now were started with.
+    pub fn environments(&self) -> Vec<u8> {
+        self.children().into_iter().flat_map(proc::environment).collect()
+    }
+
     /// The processes whose parent it is.
     pub fn children(&self) -> Vec<Pid> {
         proc::children(self.pid)

@@ -69,6 +69,8 @@ pub enum Fault {
     Form(Form),
     /// Run; the messages of the answer are changed.
     Mangle(Mangle),
+    /// Whatever is made of the request when it comes.
+    Made(Make),
 }
 
 impl Fault {
@@ -95,6 +97,21 @@ impl Fault {
     /// Not run: 202 to what should have had an answer.
     pub fn accepted() -> Self {
         Self::status(202)
+    }
+
+    /// What `make` makes of the request: an echo of what it carried.
+    pub fn made(make: impl Fn(&Seen) -> Self + Send + Sync + 'static) -> Self {
+        Self::Made(Make(Arc::new(make)))
+    }
+}
+
+/// How a fault is made of a request.
+#[derive(Clone)]
+pub struct Make(Arc<dyn Fn(&Seen) -> Fault + Send + Sync>);
+
+impl fmt::Debug for Make {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Make")
     }
 }
 
@@ -299,7 +316,10 @@ impl Script {
             if rule.times != usize::MAX {
                 rule.times -= 1;
             }
-            return Some(fault.clone());
+            return Some(match fault {
+                Fault::Made(make) => (make.0)(seen),
+                fault => fault.clone(),
+            });
         }
         None
     }

@@ -25,6 +25,11 @@ pub fn command_line(pid: Pid) -> Vec<u8> {
     fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default()
 }
 
+/// The variables it was started with, each ended by a null; nothing of one that is gone.
+pub fn environment(pid: Pid) -> Vec<u8> {
+    fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default()
+}
+
 /// The fields of `/proc/PID/stat` after the name, which may hold anything: state, parent...
 fn stat(pid: i32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
