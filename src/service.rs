@@ -27,6 +27,11 @@ pub type HttpService = BoxCloneSyncService<Request, Response, Failure>;
 #[derive(Clone, Debug)]
 pub struct Carried(pub std::sync::Arc<[http::HeaderValue]>);
 
+/// Those of them that are secrets without doubt: not what a user's `--header` says, which may be a
+/// tenant's name and stand in a path for good reasons.
+#[derive(Clone, Debug)]
+pub struct Secrets(pub std::sync::Arc<[http::HeaderValue]>);
+
 /// Our client certificate in words (subject and dates), attached to the extensions of responses
 /// with which a gateway may refuse it.
 #[derive(Clone, Debug)]

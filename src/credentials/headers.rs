@@ -147,6 +147,9 @@ fn refuse(what: impl Into<std::borrow::Cow<'static, str>>, hint: &'static str) -
     Failure::new(Stage::Configuration, what).hint(hint)
 }
 
+/// What the credential of all fixed headers is called.
+pub(super) const FIXED: &str = "--header";
+
 /// The credential of all fixed headers.
 pub(super) struct Fixed {
     headers: Vec<Header>,
@@ -167,7 +170,7 @@ impl Fixed {
 
 impl Credential for Fixed {
     fn name(&self) -> &'static str {
-        "--header"
+        FIXED
     }
 
     fn owns(&self) -> &[HeaderName] {

@@ -15,10 +15,10 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 use tower::{Service, ServiceExt, service_fn};
 
-use super::{Credential, Generation};
+use super::{Credential, Generation, headers};
 use crate::{
     failure::Failure,
-    service::{Carried, HttpService, Request, Response},
+    service::{Carried, HttpService, Request, Response, Secrets},
 };
 
 /// `inner` with the credentials of `stack` on every request.
@@ -44,6 +44,8 @@ struct Stack {
     credentials: Vec<Arc<dyn Credential>>,
     /// What is removed from requests as they come in.
     owned: Vec<HeaderName>,
+    /// What a user's fixed headers set, which is not always a secret.
+    fixed: Vec<HeaderName>,
     /// Whether a second try is thinkable at all.
     renewable: bool,
     /// What was refused although it had just been renewed, and when.
@@ -55,6 +57,7 @@ struct Attempt {
     response: Response,
     generations: Vec<Generation>,
     carried: Vec<HeaderValue>,
+    secrets: Vec<HeaderValue>,
 }
 
 impl Stack {
@@ -67,7 +70,10 @@ impl Stack {
             }
         }
         let renewable = credentials.iter().any(|credential| credential.renewable());
-        Self { credentials, owned, renewable, rejected: Mutex::new(None) }
+        let fixed = credentials.iter().filter(|credential| credential.name() == headers::FIXED);
+        let fixed = fixed.flat_map(|credential| credential.owns()).cloned();
+        let fixed = fixed.filter(|name| *name != header::AUTHORIZATION).collect();
+        Self { credentials, owned, fixed, renewable, rejected: Mutex::new(None) }
     }
 
     async fn carry(
@@ -98,8 +104,9 @@ impl Stack {
                 attempt.response = Response::from_parts(parts, body);
             }
         }
-        let Attempt { mut response, carried, .. } = attempt;
+        let Attempt { mut response, carried, secrets, .. } = attempt;
         if !response.status().is_success() {
+            response.extensions_mut().insert(Secrets(secrets.into()));
             // What later stages added, such as cookies, is told by them.
             let later = response.extensions_mut().remove::<Carried>();
             let later = later.iter().flat_map(|carried| carried.0.iter().cloned());
@@ -127,10 +134,12 @@ impl Stack {
         for credential in &self.credentials {
             generations.push(credential.apply(&mut request).await?);
         }
-        let sensitive = request.headers().values().filter(|value| value.is_sensitive());
-        let carried = sensitive.cloned().collect();
+        let sensitive = || request.headers().iter().filter(|(_, value)| value.is_sensitive());
+        let carried = sensitive().map(|(_, value)| value.clone()).collect();
+        let secret = sensitive().filter(|(name, _)| !self.fixed.contains(name));
+        let secrets = secret.map(|(_, value)| value.clone()).collect();
         let response = inner.ready().await?.call(request).await?;
-        Ok(Attempt { response, generations, carried })
+        Ok(Attempt { response, generations, carried, secrets })
     }
 
     /// Tells every credential, since any of them can be the one; whether one was renewed.
@@ -155,7 +164,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        credentials::{Settings, authorization, headers, stack, tests::held},
+        credentials::{Settings, authorization, stack, tests::held},
         failure::Stage,
         secret::{Held, Reference},
     };
@@ -322,6 +331,26 @@ mod tests {
     }
 
     #[cfg(unix)]
+    #[tokio::test]
+    async fn a_tenants_name_is_carried_and_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = Upstream::default();
+        let headers = ["X-Tenant: acme", "Authorization: Basic abcd"];
+        let settings = Settings {
+            headers: headers.map(|line| headers::Header::parse(line).unwrap()).to_vec(),
+            api_keys: vec![
+                headers::ApiKey::new("X-Key", held(&folder.path().join("key"), "canary")).unwrap(),
+            ],
+            ..Settings::default()
+        };
+        let service = carry(stack(&settings), upstream.answering(|_| 307));
+        let response = call(&service, &[]).await.unwrap();
+        let carried = carried(&response).unwrap();
+        assert!(carried.contains(&HeaderValue::from_static("acme")) && carried.len() == 3);
+        let secrets = response.extensions().get::<Secrets>().unwrap();
+        assert_eq!(*secrets.0, ["Basic abcd", "canary"]);
+    }
+
     #[tokio::test]
     async fn what_is_refused_for_good_is_renewed_once_in_a_while_and_not_for_every_call() {
         let folder = tempfile::tempdir().unwrap();

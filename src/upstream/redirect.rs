@@ -15,7 +15,7 @@ use super::url::UpstreamUrl;
 use crate::{
     failure::{Failure, Stage},
     redaction,
-    service::{Carried, HttpService, Request, Response},
+    service::{Carried, HttpService, Request, Response, Secrets},
 };
 
 /// Redirects a request may take.
@@ -121,8 +121,8 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
 /// Whether a header of the response holds a secret that the request carried.
 fn repeats(value: &http::HeaderValue, response: &Response) -> bool {
     let text = String::from_utf8_lossy(value.as_bytes());
-    let carried = response.extensions().get::<Carried>();
-    carried.is_some_and(|carried| redaction::clean(&text, &*carried.0) != text)
+    let secrets = response.extensions().get::<Secrets>();
+    secrets.is_some_and(|secrets| redaction::clean(&text, &*secrets.0) != text)
 }
 
 /// A URL without what may be secret in it: user, password, query.
