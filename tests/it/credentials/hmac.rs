@@ -69,9 +69,9 @@ fn what_sha_1_is_worth_is_said_once() {
     for n in 0..3 {
         client.tool("echo", json!({ "n": n }));
     }
-    client.process().wait_for_stderr("SHA-1");
+    client.process.wait_for_stderr("SHA-1");
     assert!(signature(&upstream.posts("tools/call")[0]).starts_with("sha1="));
-    let said = client.process().stderr();
+    let said = client.process.stderr();
     assert_eq!(said.matches("SHA-1").count(), 1, "{said}");
     client.finish();
 }
