@@ -81,6 +81,11 @@ impl Settings {
             return Err(Failure::new(Stage::Configuration, what)
                 .hint("give it as key_id = \"env:API_KEY\", or as a plain name"));
         }
+        if !shape.names_key && key_id.is_some() {
+            let what = "a key_id is given, and the scheme neither sends nor signs it";
+            return Err(Failure::new(Stage::Configuration, what)
+                .hint("remove it, or send it: headers = { X-API-Key = \"{key_id}\", ... }"));
+        }
         if let Some(KeyId::Name(name)) = &key_id
             && derived::sensitive(name.as_bytes()).is_none()
         {
@@ -90,6 +95,9 @@ impl Settings {
         let settings = Self { shape, key, encoding, key_id };
         let credential = Hmac::new(settings.clone());
         credential.key.check(|secret| credential.running(secret))?;
+        if settings.shape.algorithm == Algorithm::Sha1 {
+            tracing::warn!("--hmac signs with SHA-1, which is weak: use sha256 as soon as you can");
+        }
         Ok(settings)
     }
 

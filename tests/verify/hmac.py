@@ -42,7 +42,11 @@ def verify(request, material):
     elif shape == "everything":
         text = "\n".join([
             request["method"], url.path, url.query, url.netloc, one("x-time"), one("x-nonce"),
-            hashlib.sha256(body).hexdigest(), one("x-tenant"), one("host") if "host" in headers else url.netloc,
+            hashlib.sha256(body).hexdigest(), one("x-tenant"),
+            one("host") if "host" in headers else url.netloc,
+            # As it was received, or not at all: what the connection announced of the body.
+            one("content-length") if "content-length" in headers else "",
+            request["url"],
         ])
         check(one("x-signature"), text.encode())
     else:

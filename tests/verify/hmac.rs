@@ -10,8 +10,9 @@ use crate::{
 #[test]
 fn every_request_of_every_preset_holds() {
     for preset in ["timestamp", "body", "timestamp-body", "slack"] {
+        let named = if preset == "timestamp" { r#", key_id = "me""# } else { "" };
         let profile =
-            format!(r#"hmac = {{ preset = "{preset}", key = {{ file = "key" }}, key_id = "me" }}"#);
+            format!(r#"hmac = {{ preset = "{preset}", key = {{ file = "key" }}{named} }}"#);
         let material = json!({"shape": preset, "key": "a shared secret", "key_id": "me"});
         for http in ["1.1", "2"] {
             for request in requests(http, &profile, &[("key", "a shared secret\n")]) {
@@ -44,7 +45,7 @@ fn all_that_can_be_signed_is_what_was_received() {
         headers = { X-Tenant = "acme" }
         [profile.default.hmac]
         key = { file = "key" }
-        string_to_sign = '{method}\n{path}\n{query}\n{host}\n{timestamp}\n{nonce}\n{body_sha256}\n{header:x-tenant}\n{header:host}'
+        string_to_sign = '{method}\n{path}\n{query}\n{host}\n{timestamp}\n{nonce}\n{body_sha256}\n{header:x-tenant}\n{header:host}\n{header:content-length?}\n{url}'
         timestamp = "rfc3339"
         headers = { X-Signature = "{signature}", X-Time = "{timestamp}", X-Nonce = "{nonce}" }
     "#;
@@ -70,6 +71,9 @@ fn all_that_can_be_signed_is_what_was_received() {
         tampered(|request| request.body[5] ^= 1);
         tampered(|request| request.method = "PUT".to_owned());
         tampered(|request| request.url.push_str("?a=b"));
+        let longer =
+            requests[0].clone().with_header("content-length", |length| format!("{length}0"));
+        refuses("hmac", &longer, &material);
         let other = requests[0].clone().with_header("x-tenant", |_| "evil".to_owned());
         refuses("hmac", &other, &material);
     }

@@ -7,6 +7,7 @@ use crate::{
     },
     failure::Failure,
     secret::Reference,
+    template::Fields,
 };
 
 use super::super::{
@@ -51,7 +52,7 @@ struct Given {
     encoding: Encoding,
     key_id: Option<Id>,
     string_to_sign: Option<String>,
-    timestamp: Option<Timestamp>,
+    timestamp: Option<Stated<Timestamp>>,
     digest: Option<Digest>,
     header: Option<Stated<String>>,
     headers: Option<Vec<(String, String)>>,
@@ -83,14 +84,7 @@ impl Said {
         place: &Place,
         scope: &Scope<'_>,
     ) -> Result<Settings, Failure> {
-        let mut draft = self.draft.clone();
-        for (_, text) in &mut draft.headers {
-            *text = scope.expand_beside_fields(place, text)?;
-        }
-        // TOML's literal strings and command lines have no other way to say it; what a variable
-        // holds is left as it is.
-        let text = draft.string_to_sign.replace("\\n", "\n");
-        draft.string_to_sign = scope.expand_beside_fields(place, &text)?;
+        let draft = self.draft(place, scope)?;
         let key_id = match &self.key_id {
             None => None,
             Some(Id::Name(name)) => Some(KeyId::Name(scope.expand(place, name)?)),
@@ -98,6 +92,19 @@ impl Said {
         };
         let key = scope.open(place, &self.key)?;
         Settings::new(&draft, key, self.encoding, key_id).map_err(|failure| place.blame(&failure))
+    }
+
+    /// The scheme with its variables filled in.
+    fn draft(&self, place: &Place, scope: &Scope<'_>) -> Result<Draft, Failure> {
+        let mut draft = self.draft.clone();
+        for (_, text) in &mut draft.headers {
+            *text = fill(text, place, scope)?;
+        }
+        // TOML's literal strings and command lines have no other way to say it; what a variable
+        // holds is left as it is.
+        let text = draft.string_to_sign.replace("\\n", "\n");
+        draft.string_to_sign = fill(&text, place, scope)?;
+        Ok(draft)
     }
 }
 
@@ -118,11 +125,11 @@ impl Given {
             "key_id" => self.key_id = Some(key_id(item)?),
             "string_to_sign" => self.string_to_sign = Some(item.string()?.value),
             "timestamp" => {
-                self.timestamp = Some(item.one_of(&[
+                self.timestamp = Some(item.stated(item.one_of(&[
                     ("unix", Timestamp::Unix),
                     ("unix_ms", Timestamp::UnixMs),
                     ("rfc3339", Timestamp::Rfc3339),
-                ])?);
+                ])?));
             }
             "digest" => {
                 self.digest = Some(item.one_of(&[
@@ -146,6 +153,11 @@ impl Given {
 
     /// The preset with what was said besides it, or what was said alone.
     fn draft(self, item: &Item<'_>) -> Result<Draft, Failure> {
+        if let (Some(header), Some(_)) = (&self.header, &self.headers) {
+            let what =
+                "header renames the one of a preset, and headers takes the place of them all";
+            return Err(header.place.refuse(what).hint("keep one of the two"));
+        }
         let header = self.header.as_ref().map(|header| header.value.as_str());
         let base = match (&self.preset, &self.string_to_sign, &self.headers) {
             (Some(preset), ..) => {
@@ -171,14 +183,26 @@ impl Given {
             let what = "header renames the one of a preset, and there is no preset";
             return Err(header.place.refuse(what).hint("name it in headers"));
         }
-        Ok(Draft {
+        let draft = Draft {
             algorithm: self.algorithm,
             digest: self.digest.unwrap_or(base.digest),
-            timestamp: self.timestamp.unwrap_or(base.timestamp),
+            timestamp: self.timestamp.as_ref().map_or(base.timestamp, |said| said.value),
             string_to_sign: self.string_to_sign.unwrap_or(base.string_to_sign),
             headers: self.headers.unwrap_or(base.headers),
-        })
+        };
+        match self.timestamp {
+            Some(said) if !has_timestamp(&draft) => {
+                let refused = said.place.refuse("the scheme has no {timestamp} to be written so");
+                Err(refused.hint("remove it, or sign and send the {timestamp}"))
+            }
+            _ => Ok(draft),
+        }
     }
+}
+
+fn has_timestamp(draft: &Draft) -> bool {
+    let sent = draft.headers.iter().map(|(_, text)| text);
+    sent.chain([&draft.string_to_sign]).any(|text| text.contains("{timestamp}"))
 }
 
 /// A reference, or a name that is none.
@@ -188,3 +212,24 @@ fn key_id(item: &Item<'_>) -> Result<Id, Failure> {
         _ => Ok(Id::Secret(item.reference()?)),
     }
 }
+
+/// A text with fields, its variables filled in. One that is not closed, or stands where a field's
+/// name is expected, is refused before it is looked up: the error would tell what it holds.
+fn fill(text: &str, place: &Place, scope: &Scope<'_>) -> Result<String, Failure> {
+    let (mut plain, mut rest) = (String::new(), text);
+    while let Some((before, template)) = rest.split_once("${") {
+        plain.push_str(before);
+        if Fields::parse(&plain, |_| true).is_err() {
+            let refused = place.refuse("expected the name of a field after {, found a variable");
+            return Err(refused.hint("a brace itself is written twice: {{${NAME}}}"));
+        }
+        let Some((_, after)) = template.split_once('}') else {
+            return scope.expand(place, &format!("${{{template}"));
+        };
+        rest = after;
+    }
+    scope.expand_beside_fields(place, text)
+}
+
+#[cfg(test)]
+mod tests;

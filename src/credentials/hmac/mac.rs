@@ -168,27 +168,66 @@ mod tests {
         for ((key, text), expected) in cases().iter().zip(expected) {
             assert_eq!(code(Algorithm::Sha256, key, text), expected);
         }
-        let [(key, text), ..] = &cases();
-        assert_eq!(
-            code(Algorithm::Sha384, key, text),
+        for ((key, text), expected) in cases().iter().zip([
             "afd03944d84895626b0825f4ab46907f15f9dadbe4101ec682aa034c7cebc59c\
-             faea9ea9076ede7f4af152e8b2fa9cb6"
-        );
-        assert_eq!(
-            code(Algorithm::Sha512, key, text),
+             faea9ea9076ede7f4af152e8b2fa9cb6",
+            "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e\
+             8e2240ca5e69e2c78b3239ecfab21649",
+            "88062608d3e6ad8a0aa2ace014c8a86f0aa635d947ac9febe83ef4e55966144b\
+             2a5ab39dc13814b94e3ab6e101a34f27",
+            "3e8a69b7783c25851933ab6290af6ca77a9981480850009cc5577c6e1f573b4e\
+             6801dd23c4a7d679ccf8a386c674cffb",
+            "4ece084485813e9088d2c63a041bc5b44f9ef1012a2b588f3cd11f05033ac4c6\
+             0c2ef6ab4030fe8296248df163f44952",
+            "6617178e941f020d351e2f254e8fd32c602420feb0b8fb9adccebb82461e99c5\
+             a678cc31e799176d3860e6110c46523e",
+        ]) {
+            assert_eq!(code(Algorithm::Sha384, key, text), expected);
+        }
+        for ((key, text), expected) in cases().iter().zip([
             "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cde\
-             daa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854"
-        );
+             daa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854",
+            "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554\
+             9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
+            "fa73b0089d56a284efb0f0756c890be9b1b5dbdd8ee81a3655f83e33b2279d39\
+             bf3e848279a722c806b485a47e67c807b946a337bee8942674278859e13292fb",
+            "b0ba465637458c6990e5a8c5f61d4af7e576d97ff94b872de76f8050361ee3db\
+             a91ca5c11aa25eb4d679275cc5788063a5f19741120c4f2de2adebeb10a298dd",
+            "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f352\
+             6b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598",
+            "e37b6a775dc87dbaa4dfa9f96e5e3ffddebd71f8867289865df5a32d20cdc944\
+             b6022cac3c4982b10d5eeb55c3e4de15134676fb6de0446065c97440fa8c6a58",
+        ]) {
+            assert_eq!(code(Algorithm::Sha512, key, text), expected);
+        }
     }
 
     #[test]
     fn the_vectors_of_rfc_2202() {
-        for ((key, text), expected) in cases().iter().zip([
+        // The first four are those of RFC 4231; the others are shorter.
+        let [first, second, third, fourth, ..] = cases();
+        let long = "aa".repeat(80);
+        let own = [
+            ("0c".repeat(20), b"Test With Truncation".to_vec()),
+            (long.clone(), b"Test Using Larger Than Block-Size Key - Hash Key First".to_vec()),
+            (
+                long,
+                b"Test Using Larger Than Block-Size Key and Larger Than One Block-Size Data"
+                    .to_vec(),
+            ),
+        ];
+        let expected = [
             "b617318655057264e28bc0b6fb378c8ef146be00",
             "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79",
             "125d7342b9ac11cd91a39af48aa17b4f63f175d3",
             "4c9007f4026250c6bc8414f9bf50c86c2d7235da",
-        ]) {
+            "4c1a03424b55e07fe7f27be1d58bb9324a9a5a04",
+            "aa4ae5e15272d00e95705637ce8a3b55ed402112",
+            "e8e99d0f45237d786d6bbaa7965c7808bbff1a91",
+        ];
+        for ((key, text), expected) in
+            [first, second, third, fourth].iter().chain(&own).zip(expected)
+        {
             assert_eq!(code(Algorithm::Sha1, key, text), expected);
         }
     }

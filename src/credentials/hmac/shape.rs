@@ -8,7 +8,7 @@ use http::HeaderName;
 
 use super::mac::{Algorithm, Digest};
 use crate::{
-    credentials::headers::free_name,
+    credentials::{derived::sensitive, headers::free_name},
     failure::{Failure, Stage},
     template::{FieldError, Fields},
 };
@@ -130,6 +130,13 @@ impl Shape {
             let fields = Fields::parse(text, |field| SENT.contains(&field))
                 .map_err(|error| unreadable(&format!("the header {name}"), &error, &SENT))?;
             let name = free_name(name)?;
+            if !is_sendable(text) {
+                let what = format!("the header {name} can't be sent as it is written");
+                return Err(refused(
+                    what,
+                    "remove blanks at its ends and control characters, in its variables too",
+                ));
+            }
             if headers.iter().any(|(known, _)| *known == name) {
                 return Err(refused(format!("the header {name} is set twice"), "keep one"));
             }
@@ -157,6 +164,11 @@ impl Shape {
         let Draft { algorithm, digest, timestamp, .. } = *draft;
         Ok(Self { algorithm, digest, timestamp, signed, headers, names_key })
     }
+}
+
+/// Whether a header can carry the text, and an upstream gets it as it is (RFC 9110, section 5.5).
+fn is_sendable(text: &str) -> bool {
+    text.trim_matches([' ', '\t']) == text && sensitive(text.as_bytes()).is_some()
 }
 
 /// The string to sign, taken apart.
@@ -244,6 +256,8 @@ mod tests {
             ("{header:cookie}", &[sent], "cookies can't be signed"),
             ("{header:x-s?}", &[sent], "covers x-s"),
             ("{header:}", &[sent], "names no header"),
+            ("{body}", &[("X-S", " {signature}")], "x-s can't be sent"),
+            ("{body}", &[("X-S", "{signature}\n")], "x-s can't be sent"),
         ] {
             let failure = Shape::new(&draft(text, headers)).unwrap_err();
             assert_eq!(failure.stage(), Stage::Configuration);

@@ -14,7 +14,9 @@ const NOW: Duration = Duration::from_millis(1_531_420_618_042);
 fn settings(draft: &Draft, encoding: Encoding, key: &str) -> Result<Settings, Failure> {
     let folder = tempfile::tempdir().unwrap();
     let held = held(&folder.path().join("key"), key);
-    Settings::new(draft, held, encoding, Some(KeyId::Name("me".to_owned())))
+    let texts = draft.headers.iter().map(|(_, text)| text).chain([&draft.string_to_sign]);
+    let named = texts.into_iter().any(|text| text.contains("{key_id}"));
+    Settings::new(draft, held, encoding, named.then(|| KeyId::Name("me".to_owned())))
 }
 
 /// The headers of a request that was signed at a fixed moment with a fixed nonce.
@@ -25,8 +27,16 @@ fn signed(draft: &Draft, headers: &[(&str, &str)]) -> Result<Vec<(String, String
         request = request.header(*name, *value);
     }
     let mut request = request.body(Bytes::from_static(b"Hello, World!")).unwrap();
-    let key = hmac.running(b"It's a Secret to Everybody").ok().unwrap();
-    hmac.sign(&mut request, &key, (SystemTime::UNIX_EPOCH + NOW, "abcd", b"me"))?;
+    sent_by(&hmac, &mut request, b"It's a Secret to Everybody")
+}
+
+fn sent_by(
+    hmac: &Hmac,
+    request: &mut Request,
+    key: &[u8],
+) -> Result<Vec<(String, String)>, Failure> {
+    let key = hmac.running(key).ok().unwrap();
+    hmac.sign(request, &key, (SystemTime::UNIX_EPOCH + NOW, "abcd", b"me"))?;
     let own = hmac.names.iter().map(|name| {
         let value = &request.headers()[name];
         assert!(value.is_sensitive());
@@ -81,6 +91,25 @@ fn presets_send_what_their_inventors_send() {
 }
 
 #[test]
+fn the_example_of_slack() {
+    let key = "8f742231b10e8888abcd99yyyzzz85a5";
+    let body = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow\
+                &channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner\
+                &command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com\
+                %2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN\
+                &trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
+    let preset = Draft::preset("slack", Algorithm::Sha256, None).unwrap();
+    let hmac = Hmac::new(settings(&preset, Encoding::Raw, key).unwrap());
+    let mut request = Request::new(Bytes::from_static(body.as_bytes()));
+    let expected = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
+    assert_eq!(
+        sent_by(&hmac, &mut request, key.as_bytes()).unwrap(),
+        [("x-slack-request-timestamp", "1531420618"), ("x-slack-signature", expected)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+}
+
+#[test]
 fn every_field_is_of_the_request_that_goes_out() {
     let text = "{method}\n{path}\n{query}\n{host}\n{url}\n{timestamp}\n{nonce}\n{key_id}\n\
                 {body}\n{body_sha256}\n{body_sha256_base64}\n{header:X-A}\n{header:x-none?}\n\
@@ -127,6 +156,16 @@ fn a_key_that_is_not_written_as_said_is_found_at_start_and_not_shown() {
     let preset = Draft::preset("timestamp", Algorithm::Sha256, None).unwrap();
     let failure = Settings::new(&preset, key, Encoding::Raw, None).unwrap_err();
     assert!(failure.what().contains("{key_id}"), "{failure}");
+}
+
+#[test]
+fn a_name_of_the_key_that_goes_nowhere_is_a_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = held(&folder.path().join("key"), "canary");
+    let id = Some(KeyId::Secret(held(&folder.path().join("id"), "canary")));
+    let failure = Settings::new(&draft("{body}"), key, Encoding::Raw, id).unwrap_err();
+    assert_eq!(failure.stage(), Stage::Configuration);
+    assert!(failure.what().contains("neither sends nor signs it"), "{failure}");
 }
 
 #[tokio::test]

@@ -59,6 +59,35 @@ fn a_refused_key_that_was_replaced_signs_the_request_anew() {
 }
 
 #[test]
+fn what_sha_1_is_worth_is_said_once() {
+    let (pki, folder) = (Pki::new(), tempfile::tempdir().unwrap());
+    let upstream = Upstream::mutual(&pki);
+    let key = secret(folder.path(), "a shared secret");
+    let flag = format!("preset=body,algorithm=sha1,key=file:{}", key.display());
+    let mut client = Client::start(&Client::bridge(&pki, &upstream).args(["--hmac", &flag]));
+    client.handshake();
+    for n in 0..3 {
+        client.tool("echo", json!({ "n": n }));
+    }
+    client.process.wait_for_stderr("SHA-1");
+    assert!(signature(&upstream.posts("tools/call")[0]).starts_with("sha1="));
+    let said = client.process.stderr();
+    assert_eq!(said.matches("SHA-1").count(), 1, "{said}");
+    client.finish();
+}
+
+#[test]
+fn a_request_whose_signed_header_is_missing_is_not_sent() {
+    let (pki, folder) = (Pki::new(), tempfile::tempdir().unwrap());
+    let upstream = Upstream::mutual(&pki);
+    let key = secret(folder.path(), "a shared secret");
+    let flag = format!("preset=body,key=file:{},string_to_sign={{header:x-none}}", key.display());
+    let refusal = Refusal::of_initialize(&Client::bridge(&pki, &upstream).args(["--hmac", &flag]));
+    refusal.says("credential", &["x-none", "is not in this request"], "{header:x-none?}");
+    assert!(upstream.seen().is_empty());
+}
+
+#[test]
 fn mistakes_are_told_with_their_place_and_the_next_step() {
     for (flag, what, hint) in [
         ("preset=body", "--hmac: expected a key", "key = \"env:HMAC_SECRET\""),
@@ -66,6 +95,10 @@ fn mistakes_are_told_with_their_place_and_the_next_step() {
         ("preset=body,key=canary", "--hmac key: expected a reference", "env:NAME"),
         ("preset=body,key=env:HOME,key_encoding=hex", "is not written in hexadecimal", "raw, hex"),
         ("preset=timestamp,key=env:HOME", "sends a {key_id}, and none is given", "key_id ="),
+        ("preset=body,key=env:HOME,key_id=me", "neither sends nor signs it", "X-API-Key"),
+        ("preset=body,key=env:HOME,string_to_sign={${HOME}}", "found a variable", "twice"),
+        ("preset=body,key=env:HOME,string_to_sign={header:cookie}", "cookies can't", "leave"),
+        ("preset=body,key=env:HOME,string_to_sign={nonce}", "signed and not sent", "send it"),
         ("preset=body,key=env:HOME,hash=sha1", "--hmac hash: unknown key", "the keys are"),
         ("key=env:HOME", "expected a preset, or string_to_sign and headers", "timestamp"),
     ] {
