@@ -92,14 +92,25 @@ impl<'a> Scope<'a> {
 
     /// The text of a signer: variables filled in, and their braces written twice, so that only what
     /// stands in the configuration itself is searched for fields. The ends may be blank.
+    ///
+    /// A variable that is not closed, or stands where a field's name is expected, is refused before
+    /// it is looked up: the error would tell what it holds.
     pub(super) fn expand_beside_fields(
         &self,
         place: &Place,
         text: &str,
     ) -> Result<String, Failure> {
-        let (mut expanded, mut rest) = (String::new(), text);
+        let (mut expanded, mut plain, mut rest) = (String::new(), String::new(), text);
         while let Some((before, template)) = rest.split_once("${") {
-            let (template, after) = template.split_once('}').unwrap_or((template, ""));
+            plain.push_str(before);
+            if template::Fields::parse(&plain, |_| true).is_err() {
+                let what = "expected the name of a field after {, found a variable";
+                let hint = "a brace itself is written twice: {{${NAME}}}";
+                return Err(place.refuse(what).hint(hint));
+            }
+            let Some((template, after)) = template.split_once('}') else {
+                return self.expand(place, &format!("${{{template}"));
+            };
             let within = self.expand(place, &format!("<${{{template}}}>"))?;
             expanded.push_str(before);
             expanded.push_str(&within[1..within.len() - 1].replace('{', "{{").replace('}', "}}"));

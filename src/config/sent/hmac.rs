@@ -7,7 +7,6 @@ use crate::{
     },
     failure::Failure,
     secret::Reference,
-    template::Fields,
 };
 
 use super::super::{
@@ -98,12 +97,12 @@ impl Said {
     fn draft(&self, place: &Place, scope: &Scope<'_>) -> Result<Draft, Failure> {
         let mut draft = self.draft.clone();
         for (_, text) in &mut draft.headers {
-            *text = fill(text, place, scope)?;
+            *text = scope.expand_beside_fields(place, text)?;
         }
         // TOML's literal strings and command lines have no other way to say it; what a variable
         // holds is left as it is.
         let text = draft.string_to_sign.replace("\\n", "\n");
-        draft.string_to_sign = fill(&text, place, scope)?;
+        draft.string_to_sign = scope.expand_beside_fields(place, &text)?;
         Ok(draft)
     }
 }
@@ -211,24 +210,6 @@ fn key_id(item: &Item<'_>) -> Result<Id, Failure> {
         Some(text) if !forms::looks_like_a_reference(text) => Ok(Id::Name(text.to_owned())),
         _ => Ok(Id::Secret(item.reference()?)),
     }
-}
-
-/// A text with fields, its variables filled in. One that is not closed, or stands where a field's
-/// name is expected, is refused before it is looked up: the error would tell what it holds.
-fn fill(text: &str, place: &Place, scope: &Scope<'_>) -> Result<String, Failure> {
-    let (mut plain, mut rest) = (String::new(), text);
-    while let Some((before, template)) = rest.split_once("${") {
-        plain.push_str(before);
-        if Fields::parse(&plain, |_| true).is_err() {
-            let refused = place.refuse("expected the name of a field after {, found a variable");
-            return Err(refused.hint("a brace itself is written twice: {{${NAME}}}"));
-        }
-        let Some((_, after)) = template.split_once('}') else {
-            return scope.expand(place, &format!("${{{template}"));
-        };
-        rest = after;
-    }
-    scope.expand_beside_fields(place, text)
 }
 
 #[cfg(test)]

@@ -140,9 +140,9 @@ proptest! {
         text in r"([{]|[}]|[$][{]TOKEN[}]|[$][{]BRACES[}]|[$][{]|body|:|.){0,12}",
     ) {
         let place = Place::flag("--hmac");
-        let filled = fill(&text, &place, &Scope::new(&environment));
+        let filled = Scope::new(&environment).expand_beside_fields(&place, &text);
         let parsed = match &filled {
-            Ok(filled) => Fields::parse(filled, |name| name == "body").err().map(|it| it.to_string()),
+            Ok(filled) => crate::template::Fields::parse(filled, |name| name == "body").err().map(|it| it.to_string()),
             Err(refused) => Some(format!("{refused:?}")),
         };
         prop_assert!(!parsed.unwrap_or_default().contains("canary"), "{}", text);
