@@ -170,6 +170,8 @@ fn a_file_is_rotated(
         let program = with_profile(&pki, &upstream, folder.path(), &profile);
         let mut rotation = Rotation::start(upstream, &program);
         rotation.survives(status, |_| file.put(new), is_new.clone());
+        // The answers may be here before what was said on the way.
+        rotation.client.process.wait_for_stderr("read again");
         assert_eq!(rotation.said("read again"), 1, "one refresh for all");
         rotation.keeps_the_last_good_one(complaint, || file.put(broken));
         rotation.finish();
