@@ -9,6 +9,7 @@ mod credentials;
 mod failures;
 mod keys;
 mod made;
+mod panics;
 mod passphrase;
 mod programs;
 mod proxy;
