@@ -14,6 +14,7 @@ mod passphrase;
 mod programs;
 mod proxy;
 mod references;
+mod unreachable;
 
 use std::{
     fs,

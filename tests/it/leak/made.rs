@@ -1,7 +1,7 @@
 //! What is made with a key: the key itself goes nowhere at all, and what was made of it, tokens and
 //! signatures, to the upstream alone, however the upstream repeats it.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
@@ -14,25 +14,25 @@ use super::{
 use crate::support::{
     jsonrpc::Client,
     pki::Pki,
-    process::DEADLINE,
+    process::{Countersign, DEADLINE},
     upstream::{Seen, Upstream},
 };
 
 /// A credential that is made for a request, or for some.
-struct Signer {
+pub(super) struct Signer {
     /// The profile; its secrets are files of FOLDER.
-    lines: &'static str,
-    files: Vec<(&'static str, String)>,
+    pub(super) lines: &'static str,
+    pub(super) files: Vec<(&'static str, String)>,
     /// What goes nowhere.
-    keys: Vec<String>,
-    made: Made,
+    pub(super) keys: Vec<String>,
+    pub(super) made: Made,
 }
 
 /// What of a request is worth something to whoever has it: the header's value, and parts of it.
-type Made = fn(&Seen) -> Vec<&str>;
+pub(super) type Made = fn(&Seen) -> Vec<&str>;
 
 impl Signer {
-    fn with_shared_secret(lines: &'static str, made: Made) -> Self {
+    pub(super) fn with_shared_secret(lines: &'static str, made: Made) -> Self {
         let secret = Canary::TEXT.to_owned();
         Self { lines, files: vec![("key", secret.clone())], keys: vec![secret], made }
     }
@@ -47,16 +47,21 @@ impl Signer {
         Self { lines, files: vec![("key", key)], keys, made }
     }
 
+    /// The program that makes it, its files written to this folder.
+    pub(super) fn given_to(&self, program: Countersign, folder: &Path) -> Countersign {
+        for (name, text) in &self.files {
+            private(folder, name, &text.replace("FOLDER", folder.to_str().unwrap()));
+        }
+        profile(program, folder, self.lines)
+    }
+
     /// Nothing of it is said in a session in which `provoke` has everything go wrong.
     #[track_caller]
     fn is_unsaid(&self, provoke: fn(&mut Client, &Upstream, &[Echo])) {
         for format in FORMATS {
             let pki = Pki::new();
             let upstream = Upstream::mutual(&pki);
-            for (name, text) in &self.files {
-                private(pki.path(), name, text);
-            }
-            let program = profile(Client::bridge(&pki, &upstream), pki.path(), self.lines);
+            let program = self.given_to(Client::bridge(&pki, &upstream), pki.path());
             let mut client = Client::start(&loud(program, format));
             client.handshake();
             upstream.wait_for_listener();
@@ -93,7 +98,7 @@ impl Signer {
     }
 }
 
-fn token_of_many_requests() -> Signer {
+pub(super) fn token_of_many_requests() -> Signer {
     let lines = "jwt = { alg = 'HS256', iss = 'me', key = { file = 'FOLDER/key' } }";
     Signer::with_shared_secret(lines, |seen| {
         let value = seen.header("authorization").unwrap();
@@ -101,7 +106,7 @@ fn token_of_many_requests() -> Signer {
     })
 }
 
-fn token_of_one_request() -> Signer {
+pub(super) fn token_of_one_request() -> Signer {
     let lines = "[profile.test.jwt]\nalg = 'ES256'\nper_request = true\nheader = 'X-Token'\n\
                  prefix = 'DPoP'\nkey = { file = 'FOLDER/key' }\n\
                  claims = { htm = '{method}', hash = '{body_sha256}' }";
@@ -111,12 +116,33 @@ fn token_of_one_request() -> Signer {
     })
 }
 
-fn code_by_a_preset() -> Signer {
+pub(super) fn code_by_a_preset() -> Signer {
     let lines = "hmac = { preset = 'timestamp-body', header = 'X-Signature',
                           key = { file = 'FOLDER/key' } }";
     Signer::with_shared_secret(lines, |seen| {
         let value = seen.header("x-signature").unwrap();
         vec![value, value.split_once("v1=").unwrap().1]
+    })
+}
+
+/// A key is worth the same in each of its spellings: as it is written down, and as it is.
+fn codes_by_keys_in_digits() -> [Signer; 2] {
+    let hex = Canary::TEXT.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    [
+        ("hmac = { preset = 'body', key_encoding = 'hex', key = 'file:FOLDER/key' }", hex),
+        (
+            "hmac = { preset = 'body', key_encoding = 'base64', key = 'file:FOLDER/key' }",
+            BASE64_STANDARD.encode(Canary::TEXT),
+        ),
+    ]
+    .map(|(lines, written)| {
+        let mut signer = Signer::with_shared_secret(lines, |seen| {
+            let value = seen.header("x-hub-signature-256").unwrap();
+            vec![value, value.strip_prefix("sha256=").unwrap()]
+        });
+        signer.files = vec![("key", written.clone())];
+        signer.keys.push(written);
+        signer
     })
 }
 
@@ -135,14 +161,14 @@ fn code_in_a_header_of_ones_own() -> Signer {
     signer
 }
 
-fn signature_by_a_private_key() -> Signer {
+pub(super) fn signature_by_a_private_key() -> Signer {
     let lines = "http_signature = { alg = 'ed25519', keyid = 'me', nonce = true,
                                     key = { file = 'FOLDER/key' } }";
     let made: Made = |seen| vec![seen.header("signature").unwrap()];
     Signer::with_private_key(&rcgen::PKCS_ED25519, lines, made)
 }
 
-fn signature_by_a_shared_secret() -> Signer {
+pub(super) fn signature_by_a_shared_secret() -> Signer {
     let lines = "http_signature = { alg = 'hmac-sha256', keyid = 'me',
                                     key = { file = 'FOLDER/key' } }";
     Signer::with_shared_secret(lines, |seen| vec![seen.header("signature").unwrap()])
@@ -175,6 +201,13 @@ fn a_token_for_one_request() {
 #[test]
 fn a_code_by_a_preset() {
     code_by_a_preset().is_unsaid(failures::provoke);
+}
+
+#[test]
+fn a_code_by_a_key_that_is_written_in_hex_or_base64() {
+    for signer in codes_by_keys_in_digits() {
+        signer.is_unsaid(failures::provoke);
+    }
 }
 
 #[test]
