@@ -53,6 +53,9 @@ fn a_helper_that_does_it_wrong_is_not_quoted() {
         "echo '{\"headers\": {\"X-A\": \"CANARY\"}, \"X-B\": \"CANARY\"}'; echo '=CANARY' >&2",
         "echo '{\"X-Key\": \"CANARY\"}'; echo 'CANARY' >&2",
         "echo '{\"X-A\": \"CANARY\"}'; echo 'CANARY' >&2; kill -9 $$",
+        // JSON may have a backslash before a slash.
+        "echo '{\"X-A\": \"CANARY' | sed 's,/,\\\\/,'; echo 'half of CANARY' >&2",
+        "echo '{\"X-A\": \"CANARY\"}'; echo 'got CANARY' | sed 's,/,\\\\/,' >&2; exit 1",
     ] {
         executable(folder.path(), script);
         private(folder.path(), "other", "another");
@@ -76,6 +79,8 @@ fn a_credential_process_that_does_it_wrong_is_not_quoted() {
         format!("echo '{{{keys}}}' | sed 's/: 1/: 2/'"),
         format!("echo '{{{keys}}}' | sed 's/AKIDEXAMPLE/CANARY/'"),
         "echo 'CANARY'; echo 'CANARY' >&2".to_owned(),
+        format!("echo '{{{keys}}}' | sed 's,/,\\\\/,'; echo 'got CANARY' >&2; exit 1"),
+        format!("echo '{{{keys}}}'; echo 'got CANARY' | sed 's,/,\\\\/,' >&2; exit 1"),
     ] {
         let program = executable(folder.path(), &script);
         let config = format!("[default]\ncredential_process = {}\n", program.display());
@@ -118,6 +123,43 @@ fn a_helper_that_goes_bad_does_not_name_what_it_printed_before() {
     }
 }
 
+#[test]
+fn a_credential_process_that_goes_bad_does_not_name_what_it_printed_before() {
+    let printed = "{\"Version\": 1, \"AccessKeyId\": \"AKIDEXAMPLE\", \"SecretAccessKey\": \
+                   \"CANARY\", \"SessionToken\": \"CANARY\"}";
+    let lines = "aws_sigv4 = { region = 'eu-west-1', service = 'execute-api',
+                 credentials_file = 'FOLDER/none', config_file = 'FOLDER/config' }";
+    for worse in [
+        "echo 'CANARY is expired' >&2; exit 1",
+        "echo 'CANARY'; echo 'got CANARY' >&2",
+        "echo; echo 'token=CANARY' >&2",
+        "echo '{\"Version\": 1, \"SecretAccessKey\": \"new-CANARY'; echo 'new-CANARY' >&2",
+        "echo '{\"Version\": 1, \"SecretAccessKey\": [\"new-CANARY\"]}'; echo 'new-CANARY' >&2",
+    ] {
+        let pki = Pki::new();
+        let upstream = Upstream::mutual(&pki);
+        let process = executable(pki.path(), &format!("echo '{printed}'"));
+        let config = format!("[default]\ncredential_process = {}\n", process.display());
+        private(pki.path(), "config", &config);
+        let program = Client::bridge(&pki, &upstream).env("PATH", "/usr/bin:/bin");
+        let mut client = Client::start(&loud(profile(program, pki.path(), lines), "text"));
+        client.handshake();
+        let refusal = Reply::new(403).header("content-type", "text/plain").body(Canary::TEXT);
+        upstream.script(Rule::call("leak").always(), Fault::Answer(refusal));
+        executable(pki.path(), worse);
+        for _ in 0..2 {
+            let id = client.call("leak", json!({}));
+            client.error(&id);
+        }
+        client.process.close_stdin();
+        client.process.wait_exit(DEADLINE);
+        Canary::new().assert_unsaid(&client.process);
+        assert!(client.process.stderr().contains("not renewed"), "{}", client.process.transcript());
+        let sent = upstream.wait_for_method("tools/call");
+        assert_eq!(sent.header("x-amz-security-token"), Some(Canary::TEXT));
+    }
+}
+
 /// A program that prints this once it is let go, and says when it has started.
 fn held(folder: &Path, name: &str, prints: &str) {
     let (started, gate) = (folder.join(name).with_extension("started"), folder.join("gate"));
@@ -137,15 +179,16 @@ fn wait_until_started(folder: &Path, name: &str, process: &Process) {
     }
 }
 
-/// Waits until it has started, looks at it, and lets it go.
+/// Waits until it has started, looks at it, and lets it go; its variables.
 #[track_caller]
-fn look_at(folder: &Path, name: &str, process: &Process) {
+fn look_at(folder: &Path, name: &str, process: &Process) -> String {
     wait_until_started(folder, name, process);
     let environment = String::from_utf8(process.environments()).unwrap();
     assert!(environment.contains("KEPT=kept"), "it is there: {environment}");
     assert!(String::from_utf8(process.command_lines()).unwrap().contains(name));
     Canary::new().assert_unsaid(process);
     fs::write(folder.join("gate"), "").unwrap();
+    environment
 }
 
 #[test]
@@ -205,6 +248,59 @@ fn what_is_started_has_no_secret_in_its_environment_or_command_line() {
     assert!(
         ["x-jwt", "x-hub-signature-256", "signature"].iter().all(|it| seen.header(it).is_some())
     );
+}
+
+#[test]
+fn what_is_started_has_none_of_the_keys_in_the_variables_of_aws() {
+    for (name, prints, lines) in [
+        ("helper", "{\"X-A\": \"a\"}", "headers_helper = ['FOLDER/helper']"),
+        ("command", "a", "api_key = { X-A = { command = ['FOLDER/command'] } }"),
+    ] {
+        let pki = Pki::new();
+        let upstream = Upstream::mutual(&pki);
+        held(pki.path(), name, prints);
+        let program = profile(Client::bridge(&pki, &upstream), pki.path(), lines);
+        let program = program.args(["--aws-sigv4", "aws:amz:eu-west-1:execute-api"]);
+        let program = program.env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE").env("KEPT", "kept");
+        let program = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
+            .into_iter()
+            .fold(program.env("PATH", "/usr/bin:/bin"), |it, name| it.env(name, Canary::TEXT));
+        let mut client = Client::start(&loud(program, "text"));
+        let id = client.initialize("2025-11-25");
+        let environment = look_at(pki.path(), name, &client.process);
+        assert!(!environment.contains("AWS_"), "{environment}");
+        client.result(&id);
+        client.process.close_stdin();
+        client.process.wait_exit(DEADLINE);
+        Canary::new().assert_unsaid(&client.process);
+        let sent = upstream.wait_for_method("initialize");
+        assert_eq!(sent.header("x-amz-security-token"), Some(Canary::TEXT));
+    }
+}
+
+/// As with the AWS CLI: of a profile that was named, variables are no part, and its program may
+/// have its own use for them.
+#[test]
+fn a_credential_process_inherits_the_variables_of_aws_that_are_not_ours() {
+    let pki = Pki::new();
+    let upstream = Upstream::mutual(&pki);
+    let prints = "{\"Version\": 1, \"AccessKeyId\": \"AKIDEXAMPLE\", \"SecretAccessKey\": \
+                  \"s3cret\"}";
+    held(pki.path(), "process", prints);
+    let process = pki.path().join("process");
+    let config = format!("[profile mcp]\ncredential_process = {}\n", process.display());
+    private(pki.path(), "config", &config);
+    let lines = "aws_sigv4 = { region = 'eu-west-1', service = 'execute-api',
+                 aws_profile = 'mcp', config_file = 'FOLDER/config' }";
+    let program = profile(Client::bridge(&pki, &upstream), pki.path(), lines);
+    let program = program.env("AWS_ACCESS_KEY_ID", "AKIDOTHER").env("KEPT", "kept");
+    let mut client = Client::start(&program.env("PATH", "/usr/bin:/bin").env("HOME", pki.path()));
+    let id = client.initialize("2025-11-25");
+    let environment = look_at(pki.path(), "process", &client.process);
+    assert!(environment.contains("AWS_ACCESS_KEY_ID=AKIDOTHER"), "{environment}");
+    client.result(&id);
+    let sent = upstream.wait_for_method("initialize");
+    assert!(sent.header("authorization").unwrap().contains("AKIDEXAMPLE/"), "{sent:?}");
 }
 
 #[test]
