@@ -127,9 +127,11 @@ pub(super) fn code_by_a_preset() -> Signer {
 
 /// A key is worth the same in each of its spellings: as it is written down, and as it is.
 fn codes_by_keys_in_digits() -> [Signer; 2] {
-    let hex = Canary::TEXT.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
     [
-        ("hmac = { preset = 'body', key_encoding = 'hex', key = 'file:FOLDER/key' }", hex),
+        (
+            "hmac = { preset = 'body', key_encoding = 'hex', key = 'file:FOLDER/key' }",
+            canary::hex(Canary::TEXT),
+        ),
         (
             "hmac = { preset = 'body', key_encoding = 'base64', key = 'file:FOLDER/key' }",
             BASE64_STANDARD.encode(Canary::TEXT),
