@@ -4,8 +4,8 @@ use std::{process::ExitCode, time::Duration};
 
 use countersign::{app, cli::Cli, shutdown::Parent};
 
-/// Name lookups, files on standard input and identities that are slow to open are all that leave
-/// the one thread; what they leave behind ends soon after.
+/// Name lookups, files on standard input, identities that are slow to open and keyrings are all that
+/// leave the one thread; what they leave behind ends soon after.
 const POOL_KEEP_ALIVE: Duration = Duration::from_millis(500);
 const POOL_THREADS: usize = 4;
 

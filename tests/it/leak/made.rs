@@ -97,7 +97,8 @@ fn token_of_many_requests() -> Signer {
     let lines = "jwt = { alg = 'HS256', iss = 'me', key = { file = 'FOLDER/key' } }";
     Signer::with_shared_secret(lines, |seen| {
         let value = seen.header("authorization").unwrap();
-        vec![value, value.strip_prefix("Bearer ").unwrap()]
+        let token = value.strip_prefix("Bearer ").unwrap();
+        vec![value, token, token.rsplit('.').next().unwrap()]
     })
 }
 
@@ -107,7 +108,8 @@ fn token_of_one_request() -> Signer {
                  claims = { htm = '{method}', hash = '{body_sha256}' }";
     Signer::with_private_key(&rcgen::PKCS_ECDSA_P256_SHA256, lines, |seen| {
         let value = seen.header("x-token").unwrap();
-        vec![value, value.strip_prefix("DPoP ").unwrap()]
+        let token = value.strip_prefix("DPoP ").unwrap();
+        vec![value, token, token.rsplit('.').next().unwrap()]
     })
 }
 
