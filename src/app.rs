@@ -11,6 +11,7 @@ use crate::{
     headers, log, outbound,
     service::HttpService,
     shutdown::{self, Parent},
+    sidecar::{self, listener::Listener},
     stdio::{Input, Output},
     tls,
 };
@@ -28,6 +29,7 @@ pub async fn run(cli: &Cli, parent: Parent) -> ExitCode {
     let result = match &cli.command {
         Some(Command::Demo(said)) => demo::run(said.stdio, parent).await.inspect_err(report),
         Some(Command::Headers(said)) => run_headers(said, parent).await.inspect_err(report),
+        Some(Command::Serve(said)) => run_sidecar(said).await.inspect_err(report),
         Some(Command::Exec(said)) => return run_exec(said, parent).await,
         None => run_bridge(&cli.bridge, parent).await,
     };
@@ -68,14 +70,57 @@ async fn run_bridge(said: &cli::Bridge, parent: Parent) -> Result<(), Failure> {
 /// Everything between the front end and the wire.
 async fn prepare(said: &cli::Bridge) -> Result<(bridge::Settings, HttpService), Failure> {
     let config = config::load(said)?;
+    let tls = reloading(&config).await?;
+    let service = outbound::join(&config.upstream, &config.credentials, tls)?;
+    Ok((config.bridge, service))
+}
+
+async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
+    let stop = shutdown::signalled().map_err(|error| signals(&error))?;
+    let config = config::load_serve(said)?;
+    let mut inherited = listenfd::ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        config.may_listen(&address.to_string(), address.is_exposed())?;
+        let listener = Listener::open(address, config.access, &mut inherited)?;
+        // What was inherited is known only now.
+        config.may_listen(&listener.name(), listener.is_exposed())?;
+        listeners.push(listener);
+    }
+    let mut routes = Vec::new();
+    for routed in config.routes {
+        routes.push(route(routed).await?);
+    }
+    let now = async || match shutdown::signalled() {
+        Ok(again) => drop(again.await),
+        Err(_) => std::future::pending().await,
+    };
+    sidecar::run(config.settings, routes, listeners, stop, now).await
+}
+
+/// A route with a way of its own: another identity, other credentials, another pool.
+async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
+    let config = routed.config;
+    let tls = reloading(&config).await?;
+    let service = outbound::join_without_redirects(&config.upstream, &config.credentials, tls)?;
+    Ok(sidecar::Route {
+        name: routed.name,
+        host: routed.host,
+        prefix: routed.prefix,
+        upstream: config.upstream.url.uri().clone(),
+        service,
+    })
+}
+
+/// The TLS configuration, and what keeps it current.
+async fn reloading(config: &config::Config) -> Result<tls::Generations, Failure> {
     let tls = tls::load(&config.tls).await?;
     let hangups = shutdown::hangups().map_err(|error| signals(&error))?;
-    let (current, reloading) = tls::reload::start(config.tls.clone(), tls, hangups);
+    let (generations, reloading) = tls::reload::start(config.tls.clone(), tls, hangups);
     if let Some(reloading) = reloading {
         tokio::spawn(reloading);
     }
-    let service = outbound::join(&config.upstream, &config.credentials, current)?;
-    Ok((config.bridge, service))
+    Ok(generations)
 }
 
 async fn run_headers(said: &cli::Bridge, parent: Parent) -> Result<(), Failure> {

@@ -1,0 +1,58 @@
+//! What `countersign serve` is told besides what the bridge is: where it listens, and who may ask.
+
+use clap::Args;
+
+use super::Bridge;
+
+/// The flags of the sidecar, as they were written.
+#[derive(Args, Default)]
+pub struct Serve {
+    /// Address to listen on: 127.0.0.1:8080, [::1]:8080, unix:PATH, fd:3; repeatable
+    #[arg(long, value_name = "ADDR", help_heading = "Listeners")]
+    pub listen: Vec<String>,
+    /// Mode of Unix sockets [default: 0600]
+    #[arg(long, value_name = "MODE", help_heading = "Listeners")]
+    pub listen_mode: Option<String>,
+    /// Group of Unix sockets, a name or a number
+    #[arg(long, value_name = "GROUP", help_heading = "Listeners")]
+    pub listen_group: Option<String>,
+    /// Listen beyond this machine without TLS; needs --inbound-bearer
+    #[arg(long, help_heading = "Listeners")]
+    pub unsafe_listen: bool,
+
+    /// Name that requests may be for, besides localhost; repeatable
+    #[arg(long, value_name = "NAME", help_heading = "Guard")]
+    pub allow_host: Vec<String>,
+    /// Origin of web pages that may ask, besides localhost's; repeatable
+    #[arg(long, value_name = "ORIGIN", help_heading = "Guard")]
+    pub allow_origin: Vec<String>,
+    /// User whose processes may connect to Unix sockets [default: our own]; repeatable
+    #[arg(long, value_name = "UID", help_heading = "Guard")]
+    pub allow_uid: Vec<String>,
+    /// Header that each request must have, 'Name: value'
+    #[arg(long, value_name = "HEADER", help_heading = "Guard")]
+    pub require_header: Option<String>,
+    /// Token that callers must send in Authorization: Bearer
+    #[arg(long, value_name = "REF", help_heading = "Guard")]
+    pub inbound_bearer: Option<String>,
+
+    /// Connections at a time [default: 4096]
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
+    pub max_connections: Option<String>,
+    /// Requests at a time, listening streams included [default: 2048]
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
+    pub max_requests: Option<String>,
+    /// Time for a request's head, and between requests [default: 60s]
+    #[arg(long, value_name = "TIME", help_heading = "Limits")]
+    pub header_timeout: Option<String>,
+    /// Time for a request's body [default: 60s]
+    #[arg(long, value_name = "TIME", help_heading = "Limits")]
+    pub body_timeout: Option<String>,
+    /// Time for what is under way at SIGTERM [default: 30s]
+    #[arg(long, value_name = "TIME", help_heading = "Limits")]
+    pub drain_timeout: Option<String>,
+
+    /// What the way to the upstream is told.
+    #[command(flatten)]
+    pub bridge: Bridge,
+}
