@@ -18,6 +18,7 @@ mod place;
 mod scope;
 mod sent;
 mod serve;
+mod sidecar;
 mod tls;
 mod upstream;
 mod value;
@@ -35,7 +36,7 @@ use crate::{
     upstream::url::UpstreamUrl,
 };
 
-pub use serve::{Routed, Sidecar};
+pub use sidecar::{Routed, Sidecar};
 
 use env_file::EnvFile;
 use layer::{Layer, Layers};
@@ -68,7 +69,9 @@ pub struct Config {
 #[must_use]
 pub fn log(cli: &Cli) -> log::Settings {
     let said = &cli.diagnostics;
-    let level = match (said.verbose, said.debug) {
+    // Nobody takes a sidecar's standard error for a sign of trouble, as some clients do a bridge's.
+    let serves = matches!(cli.command, Some(cli::Command::Serve(_)));
+    let level = match (said.verbose.max(u8::from(serves)), said.debug) {
         (3.., _) => log::Level::Trace,
         (2, _) | (_, true) => log::Level::Debug,
         (1, false) => log::Level::Verbose,
@@ -141,7 +144,7 @@ fn load_serve_in(
     let profile = profile(&said.bridge.files, &scope)?.unwrap_or_default();
     let mut layers = Layers { flags: flags::layer(&said.bridge)?, profile };
     layers.flags.serve = serve::flags(said)?;
-    let routes = match serve::routes(&layers)? {
+    let routes = match sidecar::routes(&layers)? {
         [] => vec![Routed::only(settle(&layers, environment)?)],
         routes => {
             // There are routes, so there is a file.
@@ -157,7 +160,7 @@ fn load_serve_in(
         }
     };
     let limits = limits(&layers)?;
-    serve::settle(&layers, &self::scope(&layers, environment)?, limits, routes)
+    sidecar::settle(&layers, &self::scope(&layers, environment)?, limits, routes)
 }
 
 /// What `countersign exec` is told, by its flags and the environment of the process.

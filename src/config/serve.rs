@@ -1,284 +1,140 @@
-//! `countersign serve`: where it listens, who may ask, how much at a time, and its routes.
-//!
-//! What is open to the network without any proof of who asks is refused here, before anything
-//! listens.
+//! What the flags of `serve` said, or `[profile.NAME.serve]`: the same names, as text.
 
-mod said;
+use crate::{cli, failure::Failure, secret::Reference};
 
-use std::{net::SocketAddr, time::Duration};
-
-use http::{HeaderName, HeaderValue};
-
-#[cfg(test)]
-pub(super) use self::said::KEYS;
-pub(super) use self::said::{Route, Said, flags, read};
 use super::{
-    Config, forms,
-    layer::Layers,
+    forms,
     place::{Place, Stated},
-    scope::Scope,
-};
-use crate::{
-    failure::{Failure, Stage},
-    sidecar::{
-        Limits, Settings, Times, guard,
-        listener::{Access, Address, FIRST_INHERITED},
-    },
+    value::Item,
 };
 
-/// Where it listens if nothing is said.
-const LISTEN: &str = "127.0.0.1:8080";
+/// The keys of the table.
+pub(super) const KEYS: [&str; 15] = [
+    "listen",
+    "listen_mode",
+    "listen_group",
+    "unsafe_listen",
+    "allow_host",
+    "allow_origin",
+    "allow_uid",
+    "require_header",
+    "inbound_bearer",
+    "max_connections",
+    "max_requests",
+    "header_timeout",
+    "body_timeout",
+    "drain_timeout",
+    "routes",
+];
 
-const MODE: u32 = 0o600;
-const CONNECTIONS: usize = 4096;
-const REQUESTS: usize = 2048;
-const QUEUE: usize = 1024;
-/// How long a request waits for another to end.
-const PATIENCE: Duration = Duration::from_secs(5);
-const HEAD: Duration = Duration::from_secs(60);
-const BODY: Duration = Duration::from_secs(60);
-const DRAIN: Duration = Duration::from_secs(30);
+const ROUTE_KEYS: [&str; 3] = ["profile", "prefix", "host"];
 
-/// What `serve` amounts to.
-pub struct Sidecar {
-    /// The front end.
-    pub settings: Settings,
-    /// Where it listens.
-    pub listen: Vec<Address>,
-    /// Who may open its Unix sockets.
-    pub access: Access,
-    /// Whether it may listen beyond this machine without TLS.
-    pub unsafe_listen: bool,
-    /// Where requests go; at least one.
-    pub routes: Vec<Routed>,
+/// What one source said.
+#[derive(Default)]
+pub(super) struct Said {
+    pub(super) listen: Vec<Stated<String>>,
+    pub(super) mode: Option<Stated<String>>,
+    pub(super) group: Option<Stated<String>>,
+    pub(super) unsafe_listen: Option<bool>,
+    pub(super) hosts: Vec<Stated<String>>,
+    pub(super) origins: Vec<Stated<String>>,
+    pub(super) users: Vec<Stated<String>>,
+    pub(super) required: Option<Stated<(String, String)>>,
+    pub(super) token: Option<Stated<Reference>>,
+    pub(super) connections: Option<Stated<String>>,
+    pub(super) requests: Option<Stated<String>>,
+    pub(super) head: Option<Stated<String>>,
+    pub(super) body: Option<Stated<String>>,
+    pub(super) drain: Option<Stated<String>>,
+    pub(super) routes: Vec<Stated<Route>>,
 }
 
-/// A way to one upstream.
-pub struct Routed {
-    /// Its name.
-    pub name: String,
-    /// The host that a request must be for.
-    pub host: Option<String>,
-    /// Where its paths begin here.
-    pub prefix: Option<String>,
-    /// The upstream, the identity and the credentials.
-    pub config: Config,
+/// A route, whose upstream and credentials are those of another profile.
+pub(super) struct Route {
+    pub(super) name: String,
+    pub(super) profile: Stated<String>,
+    pub(super) prefix: Option<Stated<String>>,
+    pub(super) host: Option<Stated<String>>,
 }
 
-impl Routed {
-    /// The only one: all paths of the upstream, as they are.
-    pub(super) fn only(config: Config) -> Self {
-        Self { name: "default".to_owned(), host: None, prefix: None, config }
-    }
-}
-
-impl Sidecar {
-    /// Whether a listener that others than this machine can reach may be opened.
-    ///
-    /// # Errors
-    ///
-    /// At [`Stage::Configuration`]: nothing proves who asks, or nobody said that it is meant.
-    pub fn may_listen(&self, name: &str, exposed: bool) -> Result<(), Failure> {
-        if !exposed || (self.unsafe_listen && self.settings.token.is_some()) {
-            return Ok(());
-        }
-        let what =
-            format!("{name} can be reached from other machines, and nothing proves who asks there");
-        Err(Failure::new(Stage::Configuration, what).hint(
-            "listen on 127.0.0.1 or unix:PATH; to let the network in without TLS all the same, \
-             give it a token and say so: --inbound-bearer REF --unsafe-listen",
-        ))
-    }
-}
-
-/// The routes of the profile. What says where to go has no place beside them.
-///
-/// # Errors
-///
-/// At [`Stage::Configuration`]: a flag says where to go as well.
-pub(super) fn routes(said: &Layers) -> Result<&[Stated<Route>], Failure> {
-    let routes = said.profile.serve.routes.as_slice();
-    let flags = &said.flags;
-    let paths = [&flags.url, &flags.cert, &flags.key, &flags.pkcs12, &flags.spiffe];
-    let stray = paths.into_iter().flatten().chain(&flags.cacert).map(|said| &said.place);
-    let stray = stray.chain(flags.sent.iter().map(|said| &said.place)).next();
-    match (routes, stray) {
-        ([first, ..], Some(place)) => Err(place
-            .refuse(format_args!("there are routes ({}), which say where to go", first.place))
-            .hint("put it into the profile of a route")),
-        (routes, _) => Ok(routes),
-    }
-}
-
-impl Route {
-    /// The route with what its profile amounts to.
-    pub(super) fn settle(&self, place: &Place, config: Config) -> Result<Routed, Failure> {
-        if self.prefix.is_none() && self.host.is_none() {
-            let refused = place.refuse("expected a prefix or a host, found neither");
-            return Err(refused.hint("prefix = \"/NAME\" is where its paths begin here"));
-        }
-        let prefix = self.prefix.as_ref().map(|said| match said.value.strip_prefix('/') {
-            Some(_) if !said.value.contains(['?', '#', '%', '\\']) => Ok(said.value.clone()),
-            _ => Err(said.place.refuse("expected the beginning of a path, as in \"/github\"")),
-        });
-        Ok(Routed {
-            name: self.name.clone(),
-            host: self.host.as_ref().map(|said| said.value.to_ascii_lowercase()),
-            prefix: prefix.transpose()?,
-            config,
-        })
-    }
-}
-
-/// The settings of both layers; `routes` are those of the profile, or the only one.
-pub(super) fn settle(
-    said: &Layers,
-    scope: &Scope<'_>,
-    (max_message, response): (usize, Duration),
-    routes: Vec<Routed>,
-) -> Result<Sidecar, Failure> {
-    let time = |of: fn(&Said) -> &Option<Stated<String>>, default| match first(said, of) {
-        None => Ok(default),
-        Some(time) => forms::duration(&time.value).map_err(|what| time.place.refuse(what)),
+/// What the command line said.
+pub(super) fn flags(said: &cli::Serve) -> Result<Said, Failure> {
+    let text = |flag: &'static str, value: &Option<String>| {
+        value.clone().map(|value| Stated { value, place: Place::flag(flag) })
     };
-    let connections = count(first(said, |it| &it.connections), CONNECTIONS)?;
-    let requests = count(first(said, |it| &it.requests), REQUESTS)?;
-    let token = first(said, |it| &it.token);
-    let times =
-        Times { head: time(|it| &it.head, HEAD)?, body: time(|it| &it.body, BODY)?, response };
-    let settings = Settings {
-        guard: guarded(said, scope)?,
-        token: token.map(|said| scope.open(&said.place, &said.value)).transpose()?,
-        limits: Limits { connections, requests, queue: QUEUE, patience: PATIENCE, max_message },
-        times,
-        drain: time(|it| &it.drain, DRAIN)?,
+    let texts = |flag: &'static str, values: &[String]| {
+        let stated = |value: &String| Stated { value: value.clone(), place: Place::flag(flag) };
+        values.iter().map(stated).collect()
     };
-    let listen = listed(said, |it| &it.listen).iter().map(|said| address(said, scope));
-    let mut listen = listen.collect::<Result<Vec<_>, _>>()?;
-    if listen.is_empty() {
-        let default = Stated { value: LISTEN.to_owned(), place: Place::flag("--listen") };
-        listen.push(address(&default, scope)?);
-    }
-    let access = Access {
-        mode: first(said, |it| &it.mode).map_or(Ok(MODE), mode)?,
-        group: first(said, |it| &it.group).map(group).transpose()?,
-    };
-    let unsafe_listen = first(said, |it| &it.unsafe_listen).copied().unwrap_or(false);
-    Ok(Sidecar { settings, listen, access, unsafe_listen, routes })
-}
-
-/// The flag's value, else the profile's.
-fn first<T>(said: &Layers, of: impl Fn(&Said) -> &Option<T>) -> Option<&T> {
-    of(&said.flags.serve).as_ref().or(of(&said.profile.serve).as_ref())
-}
-
-/// The flag's list, else the profile's.
-fn listed<T>(said: &Layers, of: impl Fn(&Said) -> &Vec<T>) -> &Vec<T> {
-    let flags = of(&said.flags.serve);
-    if flags.is_empty() { of(&said.profile.serve) } else { flags }
-}
-
-fn guarded(said: &Layers, scope: &Scope<'_>) -> Result<guard::Settings, Failure> {
-    let lower = |said: &Stated<String>| scope.text(said).map(|it| it.to_ascii_lowercase());
-    let hosts = listed(said, |it| &it.hosts).iter().map(|said| {
-        let host = lower(said)?;
-        if host.contains(['/', '*', '@']) || host.is_empty() {
-            let refused = said.place.refuse("expected the name of a host, as in sidecar.internal");
-            return Err(refused.hint("name each host by itself, without scheme, port and path"));
-        }
-        Ok(host)
-    });
-    let origins = listed(said, |it| &it.origins).iter().map(|said| {
-        let origin = lower(said)?;
-        if !origin.contains("://") || origin.ends_with('/') {
-            let refused = said.place.refuse("expected an origin, as in https://tools.example");
-            return Err(refused.hint("an origin is scheme, host and port, without a path"));
-        }
-        Ok(origin)
-    });
-    let users = listed(said, |it| &it.users).iter().map(|said| {
-        let user = scope.text(said)?.parse();
-        user.map_err(|_| said.place.refuse("expected the number of a user, as id -u prints it"))
-    });
-    let mut users = users.collect::<Result<Vec<u32>, Failure>>()?;
-    if users.is_empty() {
-        users.push(rustix::process::geteuid().as_raw());
-    }
-    Ok(guard::Settings {
-        hosts: hosts.collect::<Result<_, _>>()?,
-        origins: origins.collect::<Result<_, _>>()?,
-        users,
-        names: Vec::new(),
-        required: first(said, |it| &it.required).map(|it| required(it, scope)).transpose()?,
+    let header = text("--require-header", &said.require_header);
+    let token = text("--inbound-bearer", &said.inbound_bearer);
+    Ok(Said {
+        listen: texts("--listen", &said.listen),
+        mode: text("--listen-mode", &said.listen_mode),
+        group: text("--listen-group", &said.listen_group),
+        unsafe_listen: said.unsafe_listen.then_some(true),
+        hosts: texts("--allow-host", &said.allow_host),
+        origins: texts("--allow-origin", &said.allow_origin),
+        users: texts("--allow-uid", &said.allow_uid),
+        required: header.map(|it| formed(it, forms::header)).transpose()?,
+        token: token.map(|it| formed(it, forms::reference)).transpose()?,
+        connections: text("--max-connections", &said.max_connections),
+        requests: text("--max-requests", &said.max_requests),
+        head: text("--header-timeout", &said.header_timeout),
+        body: text("--body-timeout", &said.body_timeout),
+        drain: text("--drain-timeout", &said.drain_timeout),
+        routes: Vec::new(),
     })
 }
 
-fn required(
-    said: &Stated<(String, String)>,
-    scope: &Scope<'_>,
-) -> Result<(HeaderName, HeaderValue), Failure> {
-    let (name, value) = &said.value;
-    let name = HeaderName::from_bytes(name.as_bytes());
-    let value = HeaderValue::try_from(scope.expand(&said.place, value)?);
-    match (name, value) {
-        (Ok(name), Ok(value)) => Ok((name, value)),
-        _ => Err(said.place.refuse("expected a header, as in 'X-From: agent'")),
-    }
+fn formed<T>(
+    said: Stated<String>,
+    form: impl FnOnce(&Place, &str) -> Result<T, Failure>,
+) -> Result<Stated<T>, Failure> {
+    Ok(Stated { value: form(&said.place, &said.value)?, place: said.place })
 }
 
-fn count(said: Option<&Stated<String>>, default: usize) -> Result<usize, Failure> {
-    let Some(said) = said else { return Ok(default) };
-    match said.value.parse() {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err(said.place.refuse("expected a number of 1 or more")),
+/// Reads the table.
+pub(super) fn read(table: &Item<'_>) -> Result<Said, Failure> {
+    let mut said = Said::default();
+    for item in table.items()? {
+        match item.name {
+            "listen" => said.listen = item.strings()?,
+            // In TOML 0o660 is a number, which would be read as a decimal one.
+            "listen_mode" => said.mode = Some(item.string()?),
+            "listen_group" => said.group = Some(item.scalar()?),
+            "unsafe_listen" => said.unsafe_listen = Some(item.boolean()?),
+            "allow_host" => said.hosts = item.strings()?,
+            "allow_origin" => said.origins = item.strings()?,
+            "allow_uid" => said.users = item.scalars()?,
+            "require_header" => said.required = Some(formed(item.string()?, forms::header)?),
+            "inbound_bearer" => said.token = Some(item.stated(item.reference()?)),
+            "max_connections" => said.connections = Some(item.scalar()?),
+            "max_requests" => said.requests = Some(item.scalar()?),
+            "header_timeout" => said.head = Some(item.scalar()?),
+            "body_timeout" => said.body = Some(item.scalar()?),
+            "drain_timeout" => said.drain = Some(item.scalar()?),
+            "routes" => said.routes = routes(&item)?,
+            _ => return Err(item.unknown(&KEYS)),
+        }
     }
+    Ok(said)
 }
 
-/// `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, `unix:PATH`, `fd:3`.
-fn address(said: &Stated<String>, scope: &Scope<'_>) -> Result<Address, Failure> {
-    let text = scope.text(said)?;
-    let example = "write it as 127.0.0.1:8080, [::1]:8080, unix:/run/countersign.sock or fd:3";
-    if let Some(path) = text.strip_prefix("unix:") {
-        let path = Stated { value: path.to_owned(), place: said.place.clone() };
-        return scope.path(&path).map(Address::Unix);
-    }
-    if let Some(number) = text.strip_prefix("fd:") {
-        let index = number.parse().ok().and_then(|it: usize| it.checked_sub(FIRST_INHERITED));
-        return index.map(Address::Inherited).ok_or_else(|| {
-            said.place.refuse("expected the number of a descriptor, 3 or more").hint(example)
-        });
-    }
-    let text = match text.strip_prefix("localhost:") {
-        Some(port) => format!("127.0.0.1:{port}"),
-        None => text,
+fn routes(table: &Item<'_>) -> Result<Vec<Stated<Route>>, Failure> {
+    let read = |item: Item<'_>| {
+        let (mut profile, mut prefix, mut host) = (None, None, None);
+        for part in item.items()? {
+            match part.name {
+                "profile" => profile = Some(part.string()?),
+                "prefix" => prefix = Some(part.string()?),
+                "host" => host = Some(part.string()?),
+                _ => return Err(part.unknown(&ROUTE_KEYS)),
+            }
+        }
+        let name = item.name.to_owned();
+        let profile = profile.unwrap_or_else(|| item.stated(name.clone()));
+        Ok(item.stated(Route { name, profile, prefix, host }))
     };
-    text.parse::<SocketAddr>()
-        .map(Address::Tcp)
-        .map_err(|_| said.place.refuse("expected an address and a port").hint(example))
+    table.items()?.into_iter().map(read).collect()
 }
-
-/// The bits of chmod(1), in octal.
-fn mode(said: &Stated<String>) -> Result<u32, Failure> {
-    let digits = said.value.trim_start_matches("0o");
-    match u32::from_str_radix(digits, 8) {
-        Ok(mode) if mode <= 0o777 => Ok(mode),
-        _ => Err(said.place.refuse("expected a mode in octal, as in \"0660\"")),
-    }
-}
-
-/// A number, or the name of a group of this machine.
-fn group(said: &Stated<String>) -> Result<u32, Failure> {
-    if let Ok(number) = said.value.parse() {
-        return Ok(number);
-    }
-    let groups = std::fs::read_to_string(GROUPS).unwrap_or_default();
-    let number = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(&said.value)).then(|| fields.nth(1)?.parse().ok())?
-    });
-    number.ok_or_else(|| {
-        said.place.refuse(format_args!("{GROUPS} has no such group")).hint("give its number")
-    })
-}
-
-const GROUPS: &str = "/etc/group";
