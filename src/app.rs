@@ -13,7 +13,7 @@ use crate::{
     shutdown::{self, Parent},
     sidecar::{self, listener::Listener},
     stdio::{Input, Output},
-    tls,
+    tls, upstream,
 };
 
 /// Failed while running.
@@ -102,13 +102,17 @@ async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
 async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
     let config = routed.config;
     let tls = reloading(&config).await?;
-    let service = outbound::join_without_redirects(&config.upstream, &config.credentials, tls)?;
+    let join =
+        |upstream| outbound::join_without_redirects(upstream, &config.credentials, tls.clone());
+    let service = join(&config.upstream)?;
+    let sockets = join(&upstream::Settings { upgrades: true, ..config.upstream.clone() })?;
     Ok(sidecar::Route {
         name: routed.name,
         host: routed.host,
         prefix: routed.prefix,
         upstream: config.upstream.url.uri().clone(),
         service,
+        sockets,
     })
 }
 

@@ -133,6 +133,7 @@ impl Demo {
             proxy: proxy::Settings::default(),
             connect_timeout: Duration::from_secs(5),
             maximum_age: Duration::from_secs(60),
+            upgrades: false,
         };
         let credentials = credentials::Settings {
             headers: vec![credentials::headers::Header::new(TENANT.0, TENANT.1)?],

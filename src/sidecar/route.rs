@@ -31,12 +31,15 @@ pub struct Route {
     pub upstream: Uri,
     /// The way there.
     pub service: HttpService,
+    /// The same over HTTP/1.1 alone, for what becomes a WebSocket.
+    pub sockets: HttpService,
 }
 
 /// A route that is taken.
 pub(super) struct Lane {
     pub(super) name: String,
     pub(super) service: HttpService,
+    pub(super) sockets: HttpService,
     pub(super) sessions: Sessions,
     host: Option<String>,
     /// Where paths begin here and there, both without a slash at their end.
@@ -61,6 +64,7 @@ impl Lane {
         Ok(Self {
             name: route.name,
             service: route.service,
+            sockets: route.sockets,
             sessions: Sessions::default(),
             host: route.host,
             prefix: prefix.unwrap_or_else(|| base.clone()),
@@ -145,6 +149,7 @@ mod tests {
             prefix: prefix.map(str::to_owned),
             upstream: upstream.parse().unwrap(),
             service: HttpService::new(service),
+            sockets: HttpService::new(service),
         };
         Lane::new(route).unwrap()
     }

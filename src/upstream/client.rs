@@ -26,7 +26,7 @@ use super::{
     Settings,
     body::{Arriving, Source},
     broken,
-    connector::{Connector, is_h2_alone},
+    connector::Connector,
     heads,
     proxy::Proxy,
 };
@@ -191,6 +191,7 @@ impl Upstream {
 
 impl Pool {
     fn new(settings: &Settings, proxy: &Option<Arc<Proxy>>, generation: Arc<Tls>) -> Self {
+        let connector = Connector::new(settings, proxy.clone(), Arc::clone(&generation));
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -200,13 +201,13 @@ impl Pool {
             // it from its queue: hyper returns the request with the error in that case alone
             // (`TrySendError::take_message`), and what it returns was never written.
             .retry_canceled_requests(true)
-            .http2_only(is_h2_alone(&generation))
+            .http2_only(connector.is_h2_alone())
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_max_header_list_size(HEAD_AT_MOST)
             .http2_keep_alive_interval(PING_AFTER)
             .http2_keep_alive_timeout(PONG_WITHIN)
-            .build(Connector::new(settings, proxy.clone(), Arc::clone(&generation)));
+            .build(connector);
         Self { generation, client, used: Used::now() }
     }
 }
