@@ -88,6 +88,9 @@ async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
         listeners.push(listener);
     }
     let mut routes = Vec::new();
+    if said.demo {
+        routes.push(demo::route().await?);
+    }
     for routed in config.routes {
         routes.push(route(routed).await?);
     }
