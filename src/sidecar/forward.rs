@@ -169,6 +169,11 @@ impl Forward {
     }
 
     fn lane(&self, head: &Parts) -> Option<&Lane> {
+        if let [only] = self.lanes.as_slice()
+            && !only.has_host()
+        {
+            return Some(only);
+        }
         let stated = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = head.uri.authority().map(|it| it.as_str()).or(stated).unwrap_or_default();
         let host = host.parse::<http::uri::Authority>().ok();

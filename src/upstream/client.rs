@@ -38,8 +38,8 @@ use crate::{
 
 /// Load balancers forget an idle connection after a minute, and few sooner.
 const IDLE: Duration = Duration::from_secs(60);
-/// As many calls as one client has in flight; more connections are closed after use.
-const IDLE_AT_MOST: usize = 64;
+/// As many calls as one client, or the sidecar, has in flight; more connections are closed after use.
+const IDLE_AT_MOST: usize = 1024;
 
 /// How far the clock on the wall may get ahead of the one that stops when the machine sleeps.
 const ASLEEP: Duration = Duration::from_secs(5);
