@@ -22,7 +22,12 @@ use tokio::{
     time::sleep,
 };
 
-use super::{drain::GRACE, forward::Forward, heard::Heard, peer::Peer};
+use super::{
+    drain::GRACE,
+    forward::Forward,
+    heard::{Heard, Undone},
+    peer::Peer,
+};
 
 /// A request's head; a cookie or a token in it can be a few KiB.
 const HEAD_AT_MOST: usize = 64 * 1024;
@@ -42,15 +47,17 @@ where
     let (peer, asked) = (Arc::new(peer), Arc::new(AtomicBool::new(false)));
     let head = forward.times.head;
     let leaving = forward.drain.leaving();
-    let (stream, begun) = Heard::new(stream);
+    let (stream, undone) = Heard::new(stream, forward.times.body);
     let service = {
-        let (peer, asked, begun) = (Arc::clone(&peer), Arc::clone(&asked), begun.clone());
+        let (peer, asked) = (Arc::clone(&peer), Arc::clone(&asked));
+        let undone = Arc::clone(&undone);
         service_fn(move |request| {
             asked.store(true, Ordering::Relaxed);
-            let (forward, peer, begun) = (Arc::clone(&forward), Arc::clone(&peer), begun.clone());
+            let (forward, peer) = (Arc::clone(&forward), Arc::clone(&peer));
+            let undone = Arc::clone(&undone);
             async move {
                 let response = forward.answer(request, &peer).await;
-                begun.clear();
+                undone.answered();
                 Ok::<_, Infallible>(response)
             }
         })
@@ -68,7 +75,7 @@ where
         tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    tell(&peer, &*error, begun.get());
+                    tell(&peer, &*error, &undone);
                 }
                 return;
             }
@@ -76,7 +83,7 @@ where
             () = &mut first, if !settled => {
                 settled = true;
                 if !asked.load(Ordering::Relaxed) {
-                    if begun.get() {
+                    if undone.has_begun() {
                         slow(&peer);
                     } else {
                         tracing::debug!(%peer, "a connection without a request was closed");
@@ -94,7 +101,7 @@ where
 
 /// How a connection ended, where no request of it could say so: hyper has answered what is no HTTP
 /// by itself, and closes a connection whose next head does not come.
-fn tell(peer: &Peer, error: &(dyn Error + Send + Sync + 'static), begun: bool) {
+fn tell(peer: &Peer, error: &(dyn Error + Send + Sync + 'static), undone: &Undone) {
     let http = error.downcast_ref::<hyper::Error>();
     let frames = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     let malformed = http.is_some_and(hyper::Error::is_parse)
@@ -104,8 +111,12 @@ fn tell(peer: &Peer, error: &(dyn Error + Send + Sync + 'static), begun: bool) {
     if malformed {
         let hint = "a request must be HTTP/1.1 or HTTP/2, its head within 64 KiB and 128 headers";
         tracing::warn!(%peer, rule = "malformed", stage = "downstream", hint, "{error}");
-    } else if head_is_late && begun {
+    } else if head_is_late && undone.has_begun() {
         slow(peer);
+    } else if undone.is_stuck() {
+        let hint = "--body-timeout gives it more time";
+        let what = "nothing of an answer was taken for too long";
+        tracing::warn!(%peer, rule = "stuck", stage = "downstream", hint, "{what}");
     } else {
         // The caller went away.
         tracing::debug!(%peer, %error, "a connection ended");

@@ -51,7 +51,7 @@ pub(super) struct Forward {
 pub struct Times {
     /// Until its head is there, the first of a connection or the next.
     pub head: Duration,
-    /// Until its body is.
+    /// Until its body is; and until the caller takes some more of an answer.
     pub body: Duration,
     /// Until the head of the response is.
     pub response: Duration,

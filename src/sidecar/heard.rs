@@ -1,5 +1,5 @@
-//! A connection that knows whether its caller has begun to say something: one that is idle may go
-//! without a word, one that never comes to an end of what it says is worth one.
+//! A connection that knows what its caller leaves undone: a request that it has begun and does not
+//! end, an answer that it does not take. One that is merely idle is none of these.
 
 use std::{
     io::{self, IoSlice},
@@ -8,36 +8,69 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 
-/// Whether bytes came that belong to no request yet.
-#[derive(Clone, Default)]
-pub(super) struct Begun(Arc<AtomicBool>);
+/// What the caller has left undone so far.
+#[derive(Default)]
+pub(super) struct Undone {
+    begun: AtomicBool,
+    stuck: AtomicBool,
+}
 
-impl Begun {
-    pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+impl Undone {
+    /// Whether bytes came that belong to no request yet.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// What came belongs to a request that has its answer.
-    pub(super) fn clear(&self) {
-        self.0.store(false, Ordering::Relaxed);
+    pub(super) fn answered(&self) {
+        self.begun.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the connection ended because the caller took nothing of its answer.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
     }
 }
 
 /// The connection.
 pub(super) struct Heard<S> {
     stream: S,
-    begun: Begun,
+    undone: Arc<Undone>,
+    /// How long the caller may take nothing of what is to be written.
+    limit: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Heard<S> {
-    pub(super) fn new(stream: S) -> (Self, Begun) {
-        let begun = Begun::default();
-        (Self { stream, begun: begun.clone() }, begun)
+    pub(super) fn new(stream: S, limit: Duration) -> (Self, Arc<Undone>) {
+        let undone = Arc::default();
+        (Self { stream, undone: Arc::clone(&undone), limit, waiting: None }, undone)
+    }
+
+    /// A write, given up when the caller has taken nothing for too long.
+    fn bounded<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.waiting = None;
+            return written;
+        }
+        let limit = self.limit;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(waiting.as_mut().poll(cx));
+        self.undone.stuck.store(true, Ordering::Relaxed);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -50,7 +83,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.begun.0.store(true, Ordering::Relaxed);
+            self.undone.begun.store(true, Ordering::Relaxed);
         }
         read
     }
@@ -62,7 +95,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.bounded(cx, written)
     }
 
     fn poll_write_vectored(
@@ -70,7 +104,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.bounded(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -78,7 +113,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.bounded(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

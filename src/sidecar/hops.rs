@@ -7,13 +7,12 @@
 use http::{HeaderMap, HeaderName, header};
 
 /// The connection's, whether `Connection` names them or not.
-const OF_THE_CONNECTION: [HeaderName; 8] = [
+const OF_THE_CONNECTION: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::PROXY_AUTHENTICATE,
     header::TE,
-    header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
@@ -60,8 +59,9 @@ const OF_THE_CALLER_BEGIN: [&str; 9] = [
 /// Takes from a request what does not go on.
 pub(super) fn strip_request(headers: &mut HeaderMap) {
     strip_connection(headers);
-    // The body goes on whole: its length is said anew.
+    // The body goes on whole: its length is said anew, and what follows it is not sent.
     headers.remove(header::CONTENT_LENGTH);
+    headers.remove(header::TRAILER);
     headers.remove(header::HOST);
     for name in OF_THE_CALLER {
         headers.remove(name);

@@ -2,13 +2,14 @@
 //! nothing of a caller's own credentials or of another's session on the way.
 
 mod attacks;
+mod streams;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     pki::Pki,
     script::{Fault, Reply, Rule},
-    sidecar::{Answer, Sidecar},
+    sidecar::{Answer, Line, Sidecar},
     upstream::Upstream,
 };
 
@@ -37,6 +38,39 @@ impl Scene {
         let reply = Reply::json(200, &json!({"from": "upstream"}));
         scene.upstream.script(Rule::next().always(), Fault::Answer(reply));
         scene
+    }
+
+    /// A new session of MCP.
+    #[track_caller]
+    fn session(&self) -> String {
+        self.session_over(&mut self.sidecar.connect())
+    }
+
+    /// The same on this connection.
+    #[track_caller]
+    fn session_over(&self, line: &mut Line) -> String {
+        let params = json!({
+            "protocolVersion": VERSION,
+            "capabilities": {},
+            "clientInfo": {"name": "test", "version": "1"},
+        });
+        line.write(post(
+            "",
+            &json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}),
+        ));
+        let answer = line.answer();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.header("mcp-session-id").unwrap().to_owned()
+    }
+
+    /// A connection on which this session listens.
+    #[track_caller]
+    fn listen(&self, session: &str) -> Line {
+        let mut line = self.sidecar.connect();
+        line.write(get(&format!("Host: localhost\r\nAccept: text/event-stream{}", named(session))));
+        let head = line.head();
+        assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
+        line
     }
 
     /// Requests that the upstream saw, but for the good ones.
@@ -77,6 +111,31 @@ impl Scene {
         }
         assert_eq!(self.sidecar.finish(), rules);
     }
+}
+
+/// The version of MCP that is spoken.
+const VERSION: &str = "2025-11-25";
+
+/// The headers that name a session.
+fn named(session: &str) -> String {
+    format!("\r\nMcp-Session-Id: {session}\r\nMcp-Protocol-Version: {VERSION}")
+}
+
+/// `POST /mcp` of this message, with these lines besides what MCP asks for.
+fn post(lines: &str, message: &Value) -> String {
+    let message = message.to_string();
+    format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nContent-Length: {}{lines}\r\n\r\n{message}",
+        message.len()
+    )
+}
+
+/// The call of a tool within a session.
+fn call(session: &str, tool: &str, arguments: &Value) -> String {
+    let params = json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": "t"}});
+    let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    post(&named(session), &message)
 }
 
 /// `GET /mcp` with these lines in its head.

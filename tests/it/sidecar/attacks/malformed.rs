@@ -122,11 +122,12 @@ fn a_caller_who_leaves_within_a_body_has_asked_nothing() {
 
 #[test]
 fn a_flood_of_headers_is_cut_off() {
-    let scene = Scene::obliging(&[]);
+    // What the upstream itself takes is less: 100 headers, and over HTTP/2 no more than 16 KiB.
+    let scene = Scene::obliging(&["--http", "1.1"]);
     let many = |count: usize| -> String { (0..count).map(|n| format!("\r\nX-{n}: {n}")).collect() };
     let get =
         |path: &str, lines: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost{lines}\r\n\r\n");
-    assert_eq!(scene.sidecar.ask(get("/mcp", &many(127))).status, 200);
+    assert_eq!(scene.sidecar.ask(get("/mcp", &many(90))).status, 200);
     let long = format!("\r\nX-Long: {}", "x".repeat(60 * 1024));
     assert_eq!(scene.sidecar.ask(get("/mcp", &long)).status, 200);
     for request in [
@@ -135,10 +136,10 @@ fn a_flood_of_headers_is_cut_off() {
         get("/mcp", &format!("\r\nX-Long: {}", "x".repeat(70 * 1024))),
         get("/mcp", &format!("\r\nX-Long: {}", "x".repeat(16 << 20))),
         get("/mcp", &format!("\r\n{}: x", "x".repeat(70 * 1024))),
+        get(&format!("/mcp/{}", "x".repeat(70 * 1024)), ""),
     ] {
         scene.refuses(request, 431);
     }
-    scene.refuses(get(&format!("/mcp/{}", "x".repeat(70 * 1024)), ""), 414);
     assert_eq!(scene.sidecar.finish(), ["malformed"; 6]);
 }
 

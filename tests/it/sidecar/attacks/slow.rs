@@ -91,5 +91,25 @@ fn a_caller_who_never_reads_costs_no_memory_and_no_one_elses_time() {
     // Who reads after all gets all of it.
     let mut line = lines.pop().unwrap();
     assert_eq!(line.body(SIZE).len(), SIZE);
+    drop((line, lines));
     assert_eq!(scene.sidecar.finish(), [""; 0]);
+}
+
+#[test]
+fn a_caller_who_takes_nothing_of_an_answer_is_let_go() {
+    for http in ["1.1", "2"] {
+        let limits = ["--body-timeout", SHORT, "--max-requests", "1", "--http", http];
+        let scene = Scene::new(&limits);
+        let big = Fault::Answer(Reply::new(200).body(vec![b'x'; 64 << 20]));
+        scene.upstream.script(Rule::next(), big);
+        let reply = Reply::json(200, &serde_json::json!({"from": "upstream"}));
+        scene.upstream.script(Rule::next().always(), Fault::Answer(reply));
+        let mut line = scene.sidecar.connect();
+        line.write(get("Host: localhost"));
+        assert_eq!(line.head().status, 200);
+        // There is room for one request alone, and it is given back.
+        scene.goes_on();
+        line.ends();
+        assert_eq!(scene.sidecar.finish(), ["stuck"]);
+    }
 }
