@@ -7,6 +7,7 @@ mod connection;
 mod drain;
 mod forward;
 pub mod guard;
+mod heard;
 mod hops;
 pub mod listener;
 mod path;
@@ -124,7 +125,7 @@ async fn accept(listener: Listener, forward: Arc<Forward>) {
 fn admit(mut stream: Stream, peer: Peer, forward: &Arc<Forward>) {
     let forward = Arc::clone(forward);
     let Some(place) = forward.room.connection() else {
-        tracing::warn!(%peer, "there is no room for another connection");
+        tracing::warn!(%peer, rule = "connections", "there is no room for another connection");
         tokio::spawn(async move {
             // Not waited for: it fits the socket's buffer, or the caller does not read.
             let _ = stream.write_all(NO_ROOM).now_or_never();

@@ -45,7 +45,7 @@ pub struct Serve {
     /// Time for a request's head, and between requests [default: 60s]
     #[arg(long, value_name = "TIME", help_heading = "Limits")]
     pub header_timeout: Option<String>,
-    /// Time for a request's body [default: 60s]
+    /// Time for a request's body, and to take some of an answer [default: 60s]
     #[arg(long, value_name = "TIME", help_heading = "Limits")]
     pub body_timeout: Option<String>,
     /// Time for what is under way at SIGTERM [default: 30s]

@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     pin::pin,
     sync::{
         Arc,
@@ -21,7 +22,12 @@ use tokio::{
     time::sleep,
 };
 
-use super::{drain::GRACE, forward::Forward, peer::Peer};
+use super::{
+    drain::GRACE,
+    forward::Forward,
+    heard::{Heard, Undone},
+    peer::Peer,
+};
 
 /// A request's head; a cookie or a token in it can be a few KiB.
 const HEAD_AT_MOST: usize = 64 * 1024;
@@ -41,12 +47,19 @@ where
     let (peer, asked) = (Arc::new(peer), Arc::new(AtomicBool::new(false)));
     let head = forward.times.head;
     let leaving = forward.drain.leaving();
+    let (stream, undone) = Heard::new(stream, forward.times.body);
     let service = {
         let (peer, asked) = (Arc::clone(&peer), Arc::clone(&asked));
+        let undone = Arc::clone(&undone);
         service_fn(move |request| {
             asked.store(true, Ordering::Relaxed);
             let (forward, peer) = (Arc::clone(&forward), Arc::clone(&peer));
-            async move { Ok::<_, Infallible>(forward.answer(request, &peer).await) }
+            let undone = Arc::clone(&undone);
+            async move {
+                let response = forward.answer(request, &peer).await;
+                undone.answered();
+                Ok::<_, Infallible>(response)
+            }
         })
     };
     let protocol = protocol(head);
@@ -62,8 +75,7 @@ where
         tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    // The caller went away, or sent what is no HTTP, and has its 400.
-                    tracing::debug!(%peer, %error, "a connection ended");
+                    tell(&peer, &*error, &undone);
                 }
                 return;
             }
@@ -71,7 +83,11 @@ where
             () = &mut first, if !settled => {
                 settled = true;
                 if !asked.load(Ordering::Relaxed) {
-                    tracing::debug!(%peer, "a connection without a request was closed");
+                    if undone.has_begun() {
+                        slow(&peer);
+                    } else {
+                        tracing::debug!(%peer, "a connection without a request was closed");
+                    }
                     return;
                 }
             }
@@ -81,6 +97,36 @@ where
             }
         }
     }
+}
+
+/// How a connection ended, where no request of it could say so: hyper has answered what is no HTTP
+/// by itself, and closes a connection whose next head does not come.
+fn tell(peer: &Peer, error: &(dyn Error + Send + Sync + 'static), undone: &Undone) {
+    let http = error.downcast_ref::<hyper::Error>();
+    let frames = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    let malformed = http.is_some_and(hyper::Error::is_parse)
+        || frames.is_some_and(|it| it.is_library() && it.is_go_away());
+    // The other time limit is that of a ping.
+    let head_is_late = http.is_some_and(|it| it.is_timeout() && it.source().is_none());
+    if malformed {
+        let hint = "a request must be HTTP/1.1 or HTTP/2, its head within 64 KiB and 128 headers";
+        tracing::warn!(%peer, rule = "malformed", stage = "downstream", hint, "{error}");
+    } else if head_is_late && undone.has_begun() {
+        slow(peer);
+    } else if undone.is_stuck() {
+        let hint = "--body-timeout gives it more time";
+        let what = "nothing of an answer was taken for too long";
+        tracing::warn!(%peer, rule = "stuck", stage = "downstream", hint, "{what}");
+    } else {
+        // The caller went away.
+        tracing::debug!(%peer, %error, "a connection ended");
+    }
+}
+
+fn slow(peer: &Peer) {
+    let hint = "--header-timeout gives it more time";
+    let what = "the head of a request did not come in time";
+    tracing::warn!(%peer, rule = "slow", stage = "downstream", hint, "{what}");
 }
 
 fn protocol(head: Duration) -> auto::Builder<TokioExecutor> {

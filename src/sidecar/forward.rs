@@ -52,7 +52,7 @@ pub(super) struct Forward {
 pub struct Times {
     /// Until its head is there, the first of a connection or the next.
     pub head: Duration,
-    /// Until its body is.
+    /// Until its body is; and until the caller takes some more of an answer.
     pub body: Duration,
     /// Until the head of the response is.
     pub response: Duration,
@@ -66,6 +66,9 @@ impl Forward {
         peer: &Peer,
     ) -> Response<Streaming> {
         let one_at_a_time = request.version() <= http::Version::HTTP_11;
+        // A Content-Length beside it is taken away before we see it: whoever went by that one would
+        // take the rest of the connection for another request (RFC 9112, section 6.1).
+        let ambiguous = request.headers().contains_key(header::TRANSFER_ENCODING);
         let mut response = self.carry(request, peer).await.unwrap_or_else(|refusal| {
             let failure = refusal.failure();
             let hint = failure.next_step().unwrap_or_default();
@@ -73,8 +76,8 @@ impl Forward {
             tracing::warn!(%peer, rule, stage = failure.stage().name(), hint, "{failure}");
             refusal.response().map(Streaming::plain)
         });
-        if one_at_a_time && self.drain.is_leaving() {
-            // The next request of this connection is for who takes our place.
+        // When it leaves, the next request of this connection is for who takes our place.
+        if one_at_a_time && (ambiguous || self.drain.is_leaving()) {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
@@ -201,7 +204,7 @@ impl Forward {
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Refusal::TooLong(self.max_message))
             }
-            Ok(Err(_)) => Err(Refusal::Unread("the body of the request broke off")),
+            Ok(Err(_)) => Err(Refusal::Broken("the body of the request broke off")),
             Err(_) => Err(Refusal::Unread("the body of the request did not come in time")),
         }
     }

@@ -15,7 +15,6 @@ fn is_of_the_connection(name: &str) -> bool {
             | "proxy-connection"
             | "proxy-authenticate"
             | "te"
-            | "trailer"
             | "transfer-encoding"
             | "upgrade"
     )
@@ -63,9 +62,11 @@ const BEGINNINGS: [&str; 9] = [
     "x-ms-client-principal",
 ];
 
-/// Takes from a request what does not go on. The body goes on whole, so its length is said anew.
+/// Takes from a request what does not go on. The body goes on whole: its length is said anew, and what
+/// follows it is not sent.
 pub(super) fn strip_request(headers: &mut HeaderMap) {
-    strip(headers, |name| matches!(name, "content-length" | "host") || is_of_the_caller(name));
+    let of_the_body = |name: &str| matches!(name, "content-length" | "trailer" | "host");
+    strip(headers, |name| of_the_body(name) || is_of_the_caller(name));
 }
 
 /// Takes from a response what does not go on. Cookies stay here: they are kept for the upstream,
