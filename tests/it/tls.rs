@@ -6,7 +6,7 @@ mod identity;
 mod keys;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
-mod pkcs12;
+pub(crate) mod pkcs12;
 mod refusal;
 mod renewal;
 mod rotation;
