@@ -17,9 +17,9 @@ fn a_certificate_and_its_key() {
         let second = next.issue_client("second");
         let program = Client::bridge(&pki, &upstream).args(["-v", "--http", http]);
         let mut rotation = Rotation::start(upstream, &program);
-        let replace = |upstream: &Upstream| {
+        let replace = |rotation: &Rotation| {
             pki.client.overwrite(&second);
-            upstream.rotate(&pki.server, &next.ca);
+            rotation.upstream.rotate(&pki.server, &next.ca);
         };
         rotation.survives(401, replace, |seen| seen.client.as_deref() == Some("CN=second"));
         rotation.keeps_the_last_good_one("the ones before stay", || {
@@ -39,9 +39,9 @@ fn a_pkcs12_file() {
         let second = fs::read(second).unwrap();
         let program = pkcs12::with(&pki, &upstream, &file).args(["-v", "--http", http]);
         let mut rotation = Rotation::start(upstream, &program);
-        let replace = |upstream: &Upstream| {
+        let replace = |rotation: &Rotation| {
             fs::write(&file, &second).unwrap();
-            upstream.rotate(&pki.server, &next.ca);
+            rotation.upstream.rotate(&pki.server, &next.ca);
         };
         rotation.survives(401, replace, |seen| seen.client.as_deref() == Some("CN=second"));
         rotation.keeps_the_last_good_one("the ones before stay", || {
