@@ -3,6 +3,8 @@
 //! twice, what is refused is renewed once for all, and a replacement that is broken changes nothing.
 
 mod certificates;
+#[cfg(feature = "keyring")]
+mod keyring;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 mod signers;
