@@ -8,6 +8,8 @@ mod keyring;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 mod signers;
+#[cfg(feature = "spiffe")]
+mod spiffe;
 mod tokens;
 
 use std::{
