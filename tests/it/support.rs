@@ -31,6 +31,7 @@
 //! - `jsonrpc`: `Client` over a process: `send request call notify respond`, `response result
 //!   error ask tool notification server_request wait`, `received`, `unclaimed`, `finish`.
 //! - `refusal`: `Refusal` is an error of ours taken apart; `of_initialize(&program)`, `says(..)`.
+//! - `agent`: `Agent` is a SPIFFE agent: `endpoint()`, `push(svid, roots)`.
 //! - `tunnel`: `Tunnel` is a CONNECT proxy that leads every name to one upstream.
 //!
 //! `proof` tests the support itself, with a client that is not the one under test.
@@ -38,6 +39,8 @@
 #![allow(unreachable_pub, reason = "one crate: what is public here is public to its tests")]
 #![allow(dead_code, reason = "an offer: not every test uses all of it")]
 
+#[cfg(feature = "spiffe")]
+pub mod agent;
 pub mod jsonrpc;
 pub mod pki;
 pub mod process;
