@@ -1,6 +1,7 @@
 // What the official conformance suite asks of a server, with the official TypeScript SDK 2: sessions
 // of 2025-11-25 and requests of 2026-07-28 at one address. The names of tools, prompts and resources
-// are the suite's. What it cannot pass says nothing of what stands before it, so it passes nearly all.
+// are the suite's. It passes all that either revision requires: that two ways to a server fail alike
+// says little of them.
 // Listens on the socket file, or the port, that PORT names.
 
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -19,7 +20,7 @@ import {
 } from '@modelcontextprotocol/server';
 
 const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII=';
-const WAV = Buffer.from('RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\0\0\0\0', 'latin1');
+const WAV = 'UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA=';
 
 const states = createRequestStateCodec({ key: randomBytes(32) });
 
@@ -39,7 +40,6 @@ const form = (message, requestedSchema, take) => ({
   take: (answer) => (answer?.action === 'accept' ? take(answer.content ?? {}) : undefined),
 });
 const field = (message, name, type = 'string') =>
-  // eslint-disable-next-line valid-typeof
   form(message, object({ [name]: { type } }), (content) => (typeof content[name] === type ? content[name] : undefined));
 const model = (prompt) => ({
   capability: 'sampling',
@@ -130,7 +130,7 @@ const REGION = { type: 'object', properties: { region: { type: 'string', 'x-mcp-
 const TOOLS = {
   test_simple_text: () => says('This is a simple text response for testing.'),
   test_image_content: () => says(image),
-  test_audio_content: () => says({ type: 'audio', data: WAV.toString('base64'), mimeType: 'audio/wav' }),
+  test_audio_content: () => says({ type: 'audio', data: WAV, mimeType: 'audio/wav' }),
   test_embedded_resource: () => says(embedded('test://embedded-resource', 'embedded')),
   test_multiple_content_types: () => says('several', image, embedded('test://mixed-content-resource', 'mixed')),
   test_tool_with_logging: logs,
@@ -174,7 +174,7 @@ const TOOLS = {
   test_input_required_result_sampling: asking({ capital_question: model('What is the capital of France?') }, (given) =>
     says(given.capital_question),
   ),
-  test_input_required_result_list_roots: asking({ client_roots: roots }, (given) => says(`${given.client_roots} root(s)`)),
+  test_input_required_result_list_roots: asking({ client_roots: roots }, ({ client_roots }) => says(`${client_roots}`)),
   test_input_required_result_request_state: asking({ confirm: CONFIRM }, () => says('state-ok'), { sealed: true }),
   test_input_required_result_tampered_state: asking({ confirm: CONFIRM }, () => says('integrity-ok'), { sealed: true }),
   test_input_required_result_multiple_inputs: asking(
@@ -288,7 +288,9 @@ async function session(request) {
 
 const modern = createMcpHandler(offer, { legacy: 'reject' });
 const serve = toNodeHandler({
-  fetch: async (request, options) => ((await isLegacyRequest(request)) ? session(request) : modern.fetch(request, options)),
+  async fetch(request, options) {
+    return (await isLegacyRequest(request)) ? session(request) : modern.fetch(request, options);
+  },
 });
 const guards = [localhostHostValidation(), localhostOriginValidation()];
 createServer((request, response) => {
