@@ -51,7 +51,8 @@ fn a_sidecar_that_is_told_to_leave_under_load_loses_no_request() {
         // Each was carried once, and each was answered.
         let mut carried: Vec<_> = scene.upstream.seen().into_iter().map(|it| it.path).collect();
         let mut answered = done.answered;
-        (carried.sort(), answered.sort());
+        carried.sort();
+        answered.sort();
         assert!(carried == answered, "{} carried, {} answered", carried.len(), answered.len());
         assert_eq!(rules(&process.stderr()), [""; 0]);
     }

@@ -48,6 +48,7 @@ fn belongs(scene: &Scene, session: &str, own: &mut Line, other: &mut Line) {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "who runs the tests sees what was not done")]
 fn two_users_cannot_use_each_others_sessions() {
     if rustix::process::geteuid().as_raw() != 0 {
         eprintln!("only root can be two users: the test of a user and a port stands for it");
