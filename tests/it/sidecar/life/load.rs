@@ -2,6 +2,7 @@
 //! HTTP/2. What each was answered, and what was lost.
 
 use std::{
+    error::Error as _,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -109,8 +110,7 @@ fn side_by_side(two: &Two, caller: usize, enough: &AtomicBool) -> Done {
                     let whole = answer.into_body().collect().await.is_ok();
                     done.note(path, whole.then_some(status));
                 }
-                // It was still here when the connection was told to take no more.
-                Err(error) if error.is_canceled() => break,
+                Err(error) if was_not_accepted(&error) => break,
                 Err(error) => done.lost.push(format!("{path}: {error:?}")),
             }
         }
@@ -125,4 +125,12 @@ fn side_by_side(two: &Two, caller: usize, enough: &AtomicBool) -> Done {
         }
         all
     })
+}
+
+/// It was still here when the connection took no more, or the other end says that it never got to
+/// it (RFC 9113, section 6.8); what it did carry all the same shows upstream.
+fn was_not_accepted(error: &hyper::Error) -> bool {
+    let frames = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    let told = |it: &h2::Error| it.is_go_away() && it.reason() == Some(h2::Reason::NO_ERROR);
+    error.is_canceled() || frames.is_some_and(told)
 }
