@@ -33,7 +33,7 @@ features:
     cargo clippy --all-targets --all-features -- -D warnings
     tests/pkcs11/run
     tests/keyring/run
-    cargo test --all-features --lib spiffe
+    tests/spiffe/run
 
 # interoperability with the official SDKs, the reference server, the conformance suite, nginx
 sdk:

@@ -33,6 +33,7 @@
 //! - `refusal`: `Refusal` is an error of ours taken apart; `of_initialize(&program)`, `says(..)`.
 //! - `sidecar`: `Sidecar` is `countersign serve` before an upstream; `Line` speaks HTTP/1.1 to it byte
 //!   by byte, `Two` HTTP/2; `finish` tells what it refused.
+//! - `agent`: `Agent` is a SPIFFE agent: `endpoint()`, `push(svid, roots)`.
 //! - `tunnel`: `Tunnel` is a CONNECT proxy that leads every name to one upstream.
 //!
 //! `proof` tests the support itself, with a client that is not the one under test.
@@ -40,6 +41,8 @@
 #![allow(unreachable_pub, reason = "one crate: what is public here is public to its tests")]
 #![allow(dead_code, reason = "an offer: not every test uses all of it")]
 
+#[cfg(feature = "spiffe")]
+pub mod agent;
 pub mod jsonrpc;
 pub mod pki;
 pub mod process;
