@@ -66,9 +66,6 @@ impl Forward {
         peer: &Peer,
     ) -> Response<Streaming> {
         let one_at_a_time = request.version() <= http::Version::HTTP_11;
-        // A Content-Length beside it is taken away before we see it: whoever went by that one would
-        // take the rest of the connection for another request (RFC 9112, section 6.1).
-        let ambiguous = request.headers().contains_key(header::TRANSFER_ENCODING);
         let mut response = self.carry(request, peer).await.unwrap_or_else(|refusal| {
             let failure = refusal.failure();
             let hint = failure.next_step().unwrap_or_default();
@@ -76,8 +73,8 @@ impl Forward {
             tracing::warn!(%peer, rule, stage = failure.stage().name(), hint, "{failure}");
             refusal.response().map(Streaming::plain)
         });
-        // When it leaves, the next request of this connection is for who takes our place.
-        if one_at_a_time && (ambiguous || self.drain.is_leaving()) {
+        if one_at_a_time && self.drain.is_leaving() {
+            // The next request of this connection is for who takes our place.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }

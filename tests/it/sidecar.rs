@@ -2,6 +2,10 @@
 //! nothing of a caller's own credentials or of another's session on the way.
 
 mod attacks;
+mod life;
+mod listeners;
+mod routes;
+mod sessions;
 mod streams;
 
 use serde_json::{Value, json};

@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 /// Both versions of HTTP on the way to the upstream.
-const HTTP: [&str; 2] = ["1.1", "2"];
+pub(super) const HTTP: [&str; 2] = ["1.1", "2"];
 
 #[test]
 fn an_event_arrives_when_it_was_written_and_not_with_the_next() {
@@ -296,7 +296,8 @@ fn requests_of_one_connection_run_side_by_side() {
 
 #[test]
 fn five_hundred_idle_streams_cost_bounded_memory_and_leave_the_others_alone() {
-    /// KiB of a debug build for 500 streams beyond what it has without them; measured: TODO.
+    /// KiB for 500 streams beyond what it has without them. Measured in a debug build: 26 MiB with
+    /// HTTP/1.1 upstream, where each has a TLS connection of its own, and 14 MiB with HTTP/2.
     const BOUND: u64 = 40 * 1024;
     for http in HTTP {
         let scene = Scene::new(&["--http", http]);
@@ -304,7 +305,6 @@ fn five_hundred_idle_streams_cost_bounded_memory_and_leave_the_others_alone() {
         let before = scene.sidecar.process.rss();
         let lines: Vec<Line> = (0..500).map(|_| scene.listen(&scene.session())).collect();
         let grown = scene.sidecar.process.rss() - before;
-        println!("HTTP/{http}: {before} KiB, {grown} KiB more for 500 streams");
         assert!(grown < BOUND, "HTTP/{http}: {grown} KiB more for 500 streams");
         assert_eq!(scene.sidecar.ask(call(&session, "count", &json!({"n": 1}))).status, 200);
         assert_eq!(scene.upstream.notify("notifications/tools/list_changed", &Value::Null), 500);
