@@ -13,7 +13,8 @@ use crate::{
     shutdown::{self, Parent},
     sidecar::{self, listener::Listener},
     stdio::{Input, Output},
-    tls, upstream,
+    tls::{self, inbound},
+    upstream,
 };
 
 /// Failed while running.
@@ -78,6 +79,10 @@ async fn prepare(said: &cli::Bridge) -> Result<(bridge::Settings, HttpService), 
 async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
     let stop = shutdown::signalled().map_err(|error| signals(&error))?;
     let config = config::load_serve(said)?;
+    let tls = match &config.tls {
+        Some(settings) => Some(of_listeners(settings.clone()).await?),
+        None => None,
+    };
     let mut inherited = listenfd::ListenFd::from_env();
     let mut listeners = Vec::new();
     for address in &config.listen {
@@ -85,7 +90,10 @@ async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
         let listener = Listener::open(address, config.access, &mut inherited)?;
         // What was inherited is known only now.
         config.may_listen(&listener.name(), listener.is_exposed())?;
-        listeners.push(listener);
+        listeners.push(match &tls {
+            Some(tls) => listener.secured(tls),
+            None => listener,
+        });
     }
     let mut routes = Vec::new();
     if said.demo {
@@ -99,6 +107,14 @@ async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
         Err(_) => std::future::pending().await,
     };
     sidecar::run(config.settings, routes, listeners, stop, now).await
+}
+
+/// The TLS of the listeners, and what keeps it current.
+async fn of_listeners(settings: inbound::Settings) -> Result<inbound::Current, Failure> {
+    let hangups = shutdown::hangups().map_err(|error| signals(&error))?;
+    let (current, watching) = inbound::start(settings, hangups).await?;
+    tokio::spawn(watching);
+    Ok(current)
 }
 
 /// A route with a way of its own: another identity, other credentials, another pool.

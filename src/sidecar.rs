@@ -106,7 +106,7 @@ async fn accept(listener: Listener, forward: Arc<Forward>) {
         match accepted {
             Ok((stream, peer)) => {
                 failed = false;
-                admit(stream, peer, &forward);
+                admit(&listener, stream, peer, &forward);
             }
             Err(error) => {
                 if !failed {
@@ -118,23 +118,32 @@ async fn accept(listener: Listener, forward: Arc<Forward>) {
         }
     }
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        admit(stream, peer, &forward);
+        admit(&listener, stream, peer, &forward);
     }
 }
 
-fn admit(mut stream: Stream, peer: Peer, forward: &Arc<Forward>) {
+fn admit(listener: &Listener, mut stream: Stream, peer: Peer, forward: &Arc<Forward>) {
     let forward = Arc::clone(forward);
     let Some(place) = forward.room.connection() else {
         tracing::warn!(%peer, rule = "connections", "there is no room for another connection");
+        // Under TLS nobody would understand it.
+        let secured = listener.tls().is_some();
         tokio::spawn(async move {
+            if secured {
+                return;
+            }
             // Not waited for: it fits the socket's buffer, or the caller does not read.
             let _ = stream.write_all(NO_ROOM).now_or_never();
             let _ = stream.shutdown().now_or_never();
         });
         return;
     };
+    let tls = listener.tls().cloned();
     tokio::spawn(async move {
-        connection::serve(forward, stream, peer).await;
+        match tls {
+            Some(tls) => connection::secure(forward, stream, peer, tls).await,
+            None => connection::serve(forward, stream, peer, None).await,
+        }
         drop(place);
     });
 }

@@ -16,7 +16,19 @@ pub struct Serve {
     /// Group of Unix sockets, a name or a number
     #[arg(long, value_name = "GROUP", help_heading = "Listeners")]
     pub listen_group: Option<String>,
-    /// Listen beyond this machine without TLS; needs --inbound-bearer
+    /// Certificate of TCP listeners and its chain, PEM: they speak TLS then
+    #[arg(long, value_name = "FILE", help_heading = "Listeners")]
+    pub listen_cert: Option<String>,
+    /// Its private key, PEM [default: in the file of --listen-cert]
+    #[arg(long, value_name = "FILE", help_heading = "Listeners")]
+    pub listen_key: Option<String>,
+    /// Roots that client certificates of callers must come from, PEM
+    #[arg(long, value_name = "FILE", help_heading = "Listeners")]
+    pub client_ca: Option<String>,
+    /// Name (DNS, URI) that a caller's certificate must have; repeatable
+    #[arg(long, value_name = "NAME", help_heading = "Listeners")]
+    pub client_name: Vec<String>,
+    /// Listen beyond this machine without client certificates; needs --inbound-bearer
     #[arg(long, help_heading = "Listeners")]
     pub unsafe_listen: bool,
 

@@ -20,6 +20,7 @@ use crate::{
         Limits, Settings, Times, guard,
         listener::{Access, Address, FIRST_INHERITED},
     },
+    tls::inbound,
 };
 
 /// Where it listens if nothing is said.
@@ -43,7 +44,9 @@ pub struct Sidecar {
     pub listen: Vec<Address>,
     /// Who may open its Unix sockets.
     pub access: Access,
-    /// Whether it may listen beyond this machine without TLS.
+    /// The TLS of its TCP listeners.
+    pub tls: Option<inbound::Settings>,
+    /// Whether it may listen beyond this machine without client certificates.
     pub unsafe_listen: bool,
     /// Where requests go; nowhere in the demo.
     pub routes: Vec<Routed>,
@@ -75,14 +78,16 @@ impl Sidecar {
     ///
     /// At [`Stage::Configuration`]: nothing proves who asks, or nobody said that it is meant.
     pub fn may_listen(&self, name: &str, exposed: bool) -> Result<(), Failure> {
-        if !exposed || (self.unsafe_listen && self.settings.token.is_some()) {
+        let certified = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if !exposed || certified || (self.unsafe_listen && self.settings.token.is_some()) {
             return Ok(());
         }
         let what =
             format!("{name} can be reached from other machines, and nothing proves who asks there");
         Err(Failure::new(Stage::Configuration, what).hint(
-            "listen on 127.0.0.1 or unix:PATH; to let the network in without TLS all the same, \
-             give it a token and say so: --inbound-bearer REF --unsafe-listen",
+            "listen on 127.0.0.1 or unix:PATH, or ask for client certificates: --listen-cert FILE \
+             --listen-key FILE --client-ca FILE; to let the network in without, give it a token and \
+             say so: --inbound-bearer REF --unsafe-listen",
         ))
     }
 }
@@ -160,7 +165,38 @@ pub(super) fn settle(
         group: first(said, |it| &it.group).map(group).transpose()?,
     };
     let unsafe_listen = first(said, |it| &it.unsafe_listen).copied().unwrap_or(false);
-    Ok(Sidecar { settings, listen, access, unsafe_listen, routes })
+    let tls = tls(said, scope)?;
+    Ok(Sidecar { settings, listen, access, tls, unsafe_listen, routes })
+}
+
+/// The TLS of the listeners. It is replaced as a whole: a certificate from a flag has nothing to do
+/// with the key of a profile.
+fn tls(said: &Layers, scope: &Scope<'_>) -> Result<Option<inbound::Settings>, Failure> {
+    let of_flags = said.flags.serve.cert.is_some();
+    let from = if of_flags { &said.flags.serve } else { &said.profile.serve };
+    let client_ca = first(said, |it| &it.client_ca);
+    let Some(cert) = &from.cert else {
+        let names = listed(said, |it| &it.names).first();
+        let stray = [&said.flags.serve.key, &from.key].into_iter().flatten().chain(client_ca);
+        return match stray.chain(names).next() {
+            None => Ok(None),
+            Some(said) => Err(said
+                .place
+                .refuse("expected a certificate of the listeners beside it, found none")
+                .hint(
+                    "client certificates are part of TLS: --listen-cert FILE, --listen-key FILE",
+                )),
+        };
+    };
+    if let (None, Some(name)) = (client_ca, listed(said, |it| &it.names).first()) {
+        let refused = name.place.refuse("no client certificate is asked for");
+        return Err(refused.hint("--client-ca FILE says whose certificates are accepted"));
+    }
+    Ok(Some(inbound::Settings {
+        cert: scope.path(cert)?,
+        key: scope.path(from.key.as_ref().unwrap_or(cert))?,
+        client_ca: client_ca.map(|said| scope.path(said)).transpose()?,
+    }))
 }
 
 /// The flag's value, else the profile's.
@@ -196,6 +232,11 @@ fn guarded(said: &Layers, scope: &Scope<'_>) -> Result<guard::Settings, Failure>
         let user = scope.text(said)?.parse();
         user.map_err(|_| said.place.refuse("expected the number of a user, as id -u prints it"))
     });
+    // DNS names are in lower case on both sides; URIs are as they are (RFC 3986, section 6.2.2.1).
+    let names = listed(said, |it| &it.names).iter().map(|said| {
+        let name = scope.text(said)?;
+        Ok::<_, Failure>(if name.contains("://") { name } else { name.to_ascii_lowercase() })
+    });
     let mut users = users.collect::<Result<Vec<u32>, Failure>>()?;
     if users.is_empty() {
         users.push(rustix::process::geteuid().as_raw());
@@ -204,7 +245,7 @@ fn guarded(said: &Layers, scope: &Scope<'_>) -> Result<guard::Settings, Failure>
         hosts: hosts.collect::<Result<_, _>>()?,
         origins: origins.collect::<Result<_, _>>()?,
         users,
-        names: Vec::new(),
+        names: names.collect::<Result<_, _>>()?,
         required: first(said, |it| &it.required).map(|it| required(it, scope)).transpose()?,
     })
 }

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::{BoxFuture, FutureExt as _, pending, select};
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -19,15 +20,18 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::sleep,
+    time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     drain::GRACE,
     forward::Forward,
     heard::{Heard, Undone},
+    listener::Stream,
     peer::Peer,
 };
+use crate::tls::inbound::{self, Current};
 
 /// A request's head; a cookie or a token in it can be a few KiB.
 const HEAD_AT_MOST: usize = 64 * 1024;
@@ -39,9 +43,37 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const PING_AFTER: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 
-/// Answers the requests of one connection until it ends or the sidecar leaves.
-pub(super) async fn serve<S>(forward: Arc<Forward>, stream: S, peer: Peer)
-where
+/// The same over TLS, the handshake in the time of a head.
+pub(super) async fn secure(forward: Arc<Forward>, stream: Stream, peer: Peer, mut tls: Current) {
+    let config = Arc::clone(&tls.borrow_and_update());
+    let handshake = TlsAcceptor::from(config).accept(stream);
+    let stream = match timeout(forward.times.head, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            let hint = "what callers must trust is --listen-cert, what they must show --client-ca";
+            return tracing::warn!(%peer, rule = "tls", stage = "downstream", hint, "{error}");
+        }
+        Err(_) => return slow(&peer),
+    };
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let names = chain.first().map(inbound::names).unwrap_or_default();
+    let peer = Peer { names: names.into(), ..peer };
+    // A certificate that is no longer accepted must not go on on a connection from before.
+    let replaced = async move {
+        if tls.changed().await.is_err() {
+            pending::<()>().await;
+        }
+    };
+    serve(forward, stream, peer, Some(replaced.boxed())).await;
+}
+
+/// Answers the requests of one connection until it ends, the sidecar leaves or `replaced` resolves.
+pub(super) async fn serve<S>(
+    forward: Arc<Forward>,
+    stream: S,
+    peer: Peer,
+    replaced: Option<BoxFuture<'static, ()>>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (peer, asked) = (Arc::new(peer), Arc::new(AtomicBool::new(false)));
@@ -66,7 +98,10 @@ where
     let mut connection =
         pin!(protocol.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let mut leaving = pin!(async {
-        leaving.await;
+        match replaced {
+            Some(replaced) => drop(select(leaving, replaced).await),
+            None => leaving.await,
+        }
         sleep(GRACE).await;
     });
     let mut first = pin!(sleep(head));
