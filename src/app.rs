@@ -13,7 +13,7 @@ use crate::{
     shutdown::{self, Parent},
     sidecar::{self, listener::Listener},
     stdio::{Input, Output},
-    tls,
+    tls, upstream,
 };
 
 /// Failed while running.
@@ -88,6 +88,9 @@ async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
         listeners.push(listener);
     }
     let mut routes = Vec::new();
+    if said.demo {
+        routes.push(demo::route().await?);
+    }
     for routed in config.routes {
         routes.push(route(routed).await?);
     }
@@ -102,13 +105,17 @@ async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
 async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
     let config = routed.config;
     let tls = reloading(&config).await?;
-    let service = outbound::join_without_redirects(&config.upstream, &config.credentials, tls)?;
+    let join =
+        |upstream| outbound::join_without_redirects(upstream, &config.credentials, tls.clone());
+    let service = join(&config.upstream)?;
+    let sockets = join(&upstream::Settings { upgrades: true, ..config.upstream.clone() })?;
     Ok(sidecar::Route {
         name: routed.name,
         host: routed.host,
         prefix: routed.prefix,
         upstream: config.upstream.url.uri().clone(),
         service,
+        sockets,
     })
 }
 

@@ -145,6 +145,8 @@ fn load_serve_in(
     let mut layers = Layers { flags: flags::layer(&said.bridge)?, profile };
     layers.flags.serve = serve::flags(said)?;
     let routes = match sidecar::routes(&layers)? {
+        // The demo has a route of its own.
+        _ if said.demo => Vec::new(),
         [] => vec![Routed::only(settle(&layers, environment)?)],
         routes => {
             // There are routes, so there is a file.

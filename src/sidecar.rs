@@ -16,6 +16,7 @@ mod respond;
 mod room;
 mod route;
 mod sessions;
+mod tunnel;
 
 use std::{sync::Arc, time::Duration};
 

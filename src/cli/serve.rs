@@ -52,6 +52,10 @@ pub struct Serve {
     #[arg(long, value_name = "TIME", help_heading = "Limits")]
     pub drain_timeout: Option<String>,
 
+    /// Stand before the demo's gateway and MCP server, which need nothing
+    #[arg(long, conflicts_with = "url")]
+    pub demo: bool,
+
     /// What the way to the upstream is told.
     #[command(flatten)]
     pub bridge: Bridge,

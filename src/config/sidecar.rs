@@ -45,7 +45,7 @@ pub struct Sidecar {
     pub access: Access,
     /// Whether it may listen beyond this machine without TLS.
     pub unsafe_listen: bool,
-    /// Where requests go; at least one.
+    /// Where requests go; nowhere in the demo.
     pub routes: Vec<Routed>,
 }
 

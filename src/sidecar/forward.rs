@@ -10,10 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, request::Parts};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::timeout;
 use tower::Service as _;
 
@@ -26,6 +26,7 @@ use super::{
     room::{Place, Room},
     route::Lane,
     sessions::SESSION,
+    tunnel,
 };
 use crate::{
     failure::{Failure, Stage},
@@ -86,39 +87,74 @@ impl Forward {
         peer: &Peer,
     ) -> Result<Response<Streaming>, Refusal> {
         let (mut head, body) = request.into_parts();
-        let token = self.token().await?;
-        guard::admit(&self.guard, &head, peer, token.as_deref())?;
-        let lane = self.lane(&head).ok_or(Denied::Route)?;
         let identity = peer.identity();
-        lane.sessions.admit(&head.headers, &identity)?;
-        let target = lane.target(&head.uri).ok_or(Denied::Route)?;
-
+        let (lane, target) = self.admit(&head, peer, &identity).await?;
         let place = self.room.request().await?;
-        let (body, _room) = self.read(body).await?;
+        let (body, room) = self.read(body).await?;
+
+        let socket = tunnel::asked(&mut head);
         hops::strip_request(&mut head.headers);
-        let asked = Asked::of(&head, identity);
+        if socket.is_some() {
+            tunnel::ask(&mut head.headers);
+        }
+        let session = head.headers.get(SESSION).cloned();
+        let asked = Asked { method: head.method.clone(), target, session, identity };
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
-        *request.uri_mut() = target.clone();
+        *request.uri_mut() = asked.target.clone();
         *request.headers_mut() = head.headers;
-        let sent = lane.service.clone().call(request);
-        let response = match timeout(self.times.response, sent).await {
+
+        let mut service = if socket.is_some() { &lane.sockets } else { &lane.service }.clone();
+        let response = match timeout(self.times.response, service.call(request)).await {
             Ok(response) => response?,
             Err(_) => return Err(Refusal::Silent(self.silent(lane))),
         };
+        drop(room);
+        Ok(self.bring_back(response, lane, &asked, (socket, place)))
+    }
 
+    /// Decides on the head alone; the route that the request takes, and where it leads.
+    async fn admit(
+        &self,
+        head: &Parts,
+        peer: &Peer,
+        identity: &Identity,
+    ) -> Result<(&Lane, Uri), Refusal> {
+        let token = self.token().await?;
+        guard::admit(&self.guard, head, peer, token.as_deref())?;
+        let lane = self.lane(head).ok_or(Denied::Route)?;
+        lane.sessions.admit(&head.headers, identity)?;
+        let target = lane.target(&head.uri).ok_or(Denied::Route)?;
+        Ok((lane, target))
+    }
+
+    /// The response as it goes back: nothing of ours in it, and nothing of the connection it came by.
+    fn bring_back(
+        &self,
+        response: crate::service::Response,
+        lane: &Lane,
+        asked: &Asked,
+        (socket, place): (Option<OnUpgrade>, Place),
+    ) -> Response<Streaming> {
         let (mut head, body) = response.into_parts();
+        let tunnel = socket.zip(tunnel::agreed(&mut head));
         conceal(&mut head.headers, head.extensions.get::<Carried>());
         hops::strip_response(&mut head.headers);
-        lane.bring_home(&mut head.headers, &target);
+        lane.bring_home(&mut head.headers, &asked.target);
         asked.note(lane, &head);
-        let until = (asked.method == Method::GET && is_event_stream(&head.headers))
-            .then(|| self.drain.clone());
-        let mut response =
-            Response::new(Streaming { body, until, leaving: None, _place: Some(place) });
+        let listens = asked.method == Method::GET && is_event_stream(&head.headers);
+        let until = listens.then(|| self.drain.clone());
+        let mut streaming = Streaming { body, until, leaving: None, _place: None };
+        if let Some((downstream, upstream)) = tunnel {
+            tunnel::ask(&mut head.headers);
+            tokio::spawn(tunnel::carry(downstream, upstream, self.drain.clone(), place));
+        } else {
+            streaming._place = Some(place);
+        }
+        let mut response = Response::new(streaming);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
-        Ok(response)
+        response
     }
 
     async fn token(&self) -> Result<Option<Arc<Secret>>, Refusal> {
@@ -133,6 +169,11 @@ impl Forward {
     }
 
     fn lane(&self, head: &Parts) -> Option<&Lane> {
+        if let [only] = self.lanes.as_slice()
+            && !only.has_host()
+        {
+            return Some(only);
+        }
         let stated = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = head.uri.authority().map(|it| it.as_str()).or(stated).unwrap_or_default();
         let host = host.parse::<http::uri::Authority>().ok();
@@ -176,15 +217,12 @@ impl Forward {
 /// What is still to be known of a request when its response is there.
 struct Asked {
     method: Method,
+    target: Uri,
     session: Option<HeaderValue>,
     identity: Identity,
 }
 
 impl Asked {
-    fn of(head: &Parts, identity: Identity) -> Self {
-        Self { method: head.method.clone(), session: head.headers.get(SESSION).cloned(), identity }
-    }
-
     fn note(&self, lane: &Lane, head: &http::response::Parts) {
         let session = self.session.as_ref().map(HeaderValue::as_bytes);
         lane.sessions.note(&self.method, head.status, (session, &head.headers), &self.identity);

@@ -6,7 +6,7 @@
 use http::{
     HeaderMap, HeaderValue, Uri,
     header::{self, HeaderName},
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{Authority, Parts, PathAndQuery, Scheme},
 };
 use url::Url;
 
@@ -31,12 +31,15 @@ pub struct Route {
     pub upstream: Uri,
     /// The way there.
     pub service: HttpService,
+    /// The same over HTTP/1.1 alone, for what becomes a WebSocket.
+    pub sockets: HttpService,
 }
 
 /// A route that is taken.
 pub(super) struct Lane {
     pub(super) name: String,
     pub(super) service: HttpService,
+    pub(super) sockets: HttpService,
     pub(super) sessions: Sessions,
     host: Option<String>,
     /// Where paths begin here and there, both without a slash at their end.
@@ -61,6 +64,7 @@ impl Lane {
         Ok(Self {
             name: route.name,
             service: route.service,
+            sockets: route.sockets,
             sessions: Sessions::default(),
             host: route.host,
             prefix: prefix.unwrap_or_else(|| base.clone()),
@@ -80,9 +84,17 @@ impl Lane {
         below(path, &self.prefix).map(|_| (named, self.prefix.len()))
     }
 
+    /// Whether the host of a request is of any account.
+    pub(super) fn has_host(&self) -> bool {
+        self.host.is_some()
+    }
+
     /// The upstream's URL for a request that fits.
     pub(super) fn target(&self, asked: &Uri) -> Option<Uri> {
         let rest = below(asked.path(), &self.prefix)?;
+        if self.prefix == self.base && self.query.is_none() {
+            return self.at(asked.path_and_query()?.clone());
+        }
         let mut target = format!("{}{rest}", self.base);
         if target.is_empty() {
             target.push('/');
@@ -92,9 +104,15 @@ impl Lane {
             target.push(mark);
             target.push_str(query);
         }
-        let target = PathAndQuery::try_from(target).ok()?;
-        let builder = Uri::builder().scheme(self.scheme.clone());
-        builder.authority(self.authority.clone()).path_and_query(target).build().ok()
+        self.at(PathAndQuery::try_from(target).ok()?)
+    }
+
+    fn at(&self, target: PathAndQuery) -> Option<Uri> {
+        let mut parts = Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(target);
+        Uri::from_parts(parts).ok()
     }
 
     /// Makes the upstream's own URLs in a response lead here; those of others stay as they are.
@@ -145,6 +163,7 @@ mod tests {
             prefix: prefix.map(str::to_owned),
             upstream: upstream.parse().unwrap(),
             service: HttpService::new(service),
+            sockets: HttpService::new(service),
         };
         Lane::new(route).unwrap()
     }

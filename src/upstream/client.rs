@@ -26,7 +26,7 @@ use super::{
     Settings,
     body::{Arriving, Source},
     broken,
-    connector::{Connector, is_h2_alone},
+    connector::Connector,
     heads,
     proxy::Proxy,
 };
@@ -38,8 +38,8 @@ use crate::{
 
 /// Load balancers forget an idle connection after a minute, and few sooner.
 const IDLE: Duration = Duration::from_secs(60);
-/// As many calls as one client has in flight; more connections are closed after use.
-const IDLE_AT_MOST: usize = 64;
+/// As many calls as one client, or the sidecar, has in flight; more connections are closed after use.
+const IDLE_AT_MOST: usize = 1024;
 
 /// How far the clock on the wall may get ahead of the one that stops when the machine sleeps.
 const ASLEEP: Duration = Duration::from_secs(5);
@@ -217,14 +217,14 @@ impl Pool {
         let free = |lane: &Lane| Arc::strong_count(&lane.load) <= STREAMS_AT_MOST;
         let at = self.lanes.iter().position(free).unwrap_or(self.lanes.len());
         if at == self.lanes.len() {
-            self.lanes.push(Lane::new(self.connector.clone(), &self.generation));
+            self.lanes.push(Lane::new(self.connector.clone()));
         }
         &self.lanes[at]
     }
 }
 
 impl Lane {
-    fn new(connector: Connector, generation: &Tls) -> Self {
+    fn new(connector: Connector) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -234,7 +234,7 @@ impl Lane {
             // it from its queue: hyper returns the request with the error in that case alone
             // (`TrySendError::take_message`), and what it returns was never written.
             .retry_canceled_requests(true)
-            .http2_only(is_h2_alone(generation))
+            .http2_only(connector.is_h2_alone())
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_max_header_list_size(HEAD_AT_MOST)
