@@ -2,6 +2,7 @@
 //! nothing of a caller's own credentials or of another's session on the way.
 
 mod attacks;
+mod inbound;
 mod life;
 mod listeners;
 mod routes;
