@@ -77,6 +77,9 @@ async fn prepare(said: &cli::Bridge) -> Result<(bridge::Settings, HttpService), 
 }
 
 async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
+    if said.healthcheck {
+        return sidecar::admin::probe(&config::load_admin(said)?).await;
+    }
     let stop = shutdown::signalled().map_err(|error| signals(&error))?;
     let config = config::load_serve(said)?;
     let tls = match &config.tls {
@@ -84,17 +87,20 @@ async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
         None => None,
     };
     let mut inherited = listenfd::ListenFd::from_env();
-    let mut listeners = Vec::new();
+    let mut public = Vec::new();
     for address in &config.listen {
         config.may_listen(&address.to_string(), address.is_exposed())?;
         let listener = Listener::open(address, config.access, &mut inherited)?;
         // What was inherited is known only now.
         config.may_listen(&listener.name(), listener.is_exposed())?;
-        listeners.push(match &tls {
+        public.push(match &tls {
             Some(tls) => listener.secured(tls),
             None => listener,
         });
     }
+    let open = |address| Listener::open(address, config.access, &mut inherited);
+    let admin = config.admin.as_ref().map(open).transpose()?;
+    let listeners = sidecar::Listeners { public, admin };
     let mut routes = Vec::new();
     if said.demo {
         routes.push(demo::route().await?);
@@ -132,6 +138,7 @@ async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
         upstream: config.upstream.url.uri().clone(),
         service,
         sockets,
+        tls: Some(tls),
     })
 }
 

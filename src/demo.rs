@@ -69,6 +69,7 @@ pub async fn route() -> Result<sidecar::Route, Failure> {
         upstream: demo.url.uri().clone(),
         service: join(false).await?,
         sockets: join(true).await?,
+        tls: None,
     })
 }
 

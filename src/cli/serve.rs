@@ -64,6 +64,12 @@ pub struct Serve {
     #[arg(long, value_name = "TIME", help_heading = "Limits")]
     pub drain_timeout: Option<String>,
 
+    /// Address of /healthz, /readyz and /metrics: loopback or unix:PATH
+    #[arg(long, value_name = "ADDR", help_heading = "Operation")]
+    pub admin: Option<String>,
+    /// Ask a running sidecar at --admin whether it is ready; exits 0 if it is
+    #[arg(long, help_heading = "Operation")]
+    pub healthcheck: bool,
     /// Stand before the demo's gateway and MCP server, which need nothing
     #[arg(long, conflicts_with = "url")]
     pub demo: bool,

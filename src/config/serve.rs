@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The keys of the table.
-pub(super) const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 20] = [
     "listen",
     "listen_mode",
     "listen_group",
@@ -28,6 +28,7 @@ pub(super) const KEYS: [&str; 19] = [
     "header_timeout",
     "body_timeout",
     "drain_timeout",
+    "admin",
     "routes",
 ];
 
@@ -54,6 +55,7 @@ pub(super) struct Said {
     pub(super) head: Option<Stated<String>>,
     pub(super) body: Option<Stated<String>>,
     pub(super) drain: Option<Stated<String>>,
+    pub(super) admin: Option<Stated<String>>,
     pub(super) routes: Vec<Stated<Route>>,
 }
 
@@ -95,6 +97,7 @@ pub(super) fn flags(said: &cli::Serve) -> Result<Said, Failure> {
         head: text("--header-timeout", &said.header_timeout),
         body: text("--body-timeout", &said.body_timeout),
         drain: text("--drain-timeout", &said.drain_timeout),
+        admin: text("--admin", &said.admin),
         routes: Vec::new(),
     })
 }
@@ -130,6 +133,7 @@ pub(super) fn read(table: &Item<'_>) -> Result<Said, Failure> {
             "header_timeout" => said.head = Some(item.scalar()?),
             "body_timeout" => said.body = Some(item.scalar()?),
             "drain_timeout" => said.drain = Some(item.scalar()?),
+            "admin" => said.admin = Some(item.string()?),
             "routes" => said.routes = routes(&item)?,
             _ => return Err(item.unknown(&KEYS)),
         }

@@ -19,6 +19,7 @@ use crate::{
     sidecar::{
         Limits, Settings, Times, guard,
         listener::{Access, Address, FIRST_INHERITED},
+        notify,
     },
     tls::inbound,
 };
@@ -42,6 +43,8 @@ pub struct Sidecar {
     pub settings: Settings,
     /// Where it listens.
     pub listen: Vec<Address>,
+    /// Where it tells of itself.
+    pub admin: Option<Address>,
     /// Who may open its Unix sockets.
     pub access: Access,
     /// The TLS of its TCP listeners.
@@ -153,6 +156,7 @@ pub(super) fn settle(
         limits: Limits { connections, requests, queue: QUEUE, patience: PATIENCE, max_message },
         times,
         drain: time(|it| &it.drain, DRAIN)?,
+        notify: notify(scope),
     };
     let listen = listed(said, |it| &it.listen).iter().map(|said| address(said, scope));
     let mut listen = listen.collect::<Result<Vec<_>, _>>()?;
@@ -166,7 +170,8 @@ pub(super) fn settle(
     };
     let unsafe_listen = first(said, |it| &it.unsafe_listen).copied().unwrap_or(false);
     let tls = tls(said, scope)?;
-    Ok(Sidecar { settings, listen, access, tls, unsafe_listen, routes })
+    let admin = admin(said, scope)?;
+    Ok(Sidecar { settings, listen, admin, access, tls, unsafe_listen, routes })
 }
 
 /// The TLS of the listeners. It is replaced as a whole: a certificate from a flag has nothing to do
@@ -197,6 +202,29 @@ fn tls(said: &Layers, scope: &Scope<'_>) -> Result<Option<inbound::Settings>, Fa
         key: scope.path(from.key.as_ref().unwrap_or(cert))?,
         client_ca: client_ca.map(|said| scope.path(said)).transpose()?,
     }))
+}
+
+/// Where it tells of itself: to this machine alone.
+pub(super) fn admin(said: &Layers, scope: &Scope<'_>) -> Result<Option<Address>, Failure> {
+    let Some(said) = first(said, |it| &it.admin) else { return Ok(None) };
+    let address = address(said, scope)?;
+    if address.is_exposed() {
+        let refused = said.place.refuse("expected an address of this machine alone");
+        return Err(refused.hint("127.0.0.1:9901 and unix:PATH are: it asks nobody who they are"));
+    }
+    Ok(Some(address))
+}
+
+/// What systemd says of whom to tell (sd_notify(3)).
+fn notify(scope: &Scope<'_>) -> notify::Settings {
+    let watchdog = scope.variable("WATCHDOG_USEC").and_then(|every| every.parse().ok());
+    // A watchdog of another process, which handed its environment on.
+    let own =
+        scope.variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+    notify::Settings {
+        socket: scope.variable("NOTIFY_SOCKET").filter(|name| !name.is_empty()),
+        watchdog: watchdog.filter(|every| own && *every > 0).map(Duration::from_micros),
+    }
 }
 
 /// The flag's value, else the profile's.

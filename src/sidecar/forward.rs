@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use tower::Service as _;
 
 use super::{
     drain::Drain,
+    figures::{Counted, Figures, NO_ROUTE},
     guard::{self, Denied},
     hops,
     peer::{Identity, Peer},
@@ -45,6 +46,7 @@ pub(super) struct Forward {
     pub(super) times: Times,
     pub(super) max_message: usize,
     pub(super) drain: Drain,
+    pub(super) figures: Figures,
 }
 
 /// How long a request may take.
@@ -66,13 +68,19 @@ impl Forward {
         peer: &Peer,
     ) -> Response<Streaming> {
         let one_at_a_time = request.version() <= http::Version::HTTP_11;
-        let mut response = self.carry(request, peer).await.unwrap_or_else(|refusal| {
+        let (begun, mut route, counted) = (Instant::now(), None, self.figures.request());
+        let answered = self.carry(request, peer, &mut route).await;
+        let rule = answered.as_ref().err().map(Refusal::rule);
+        let mut response = answered.unwrap_or_else(|refusal| {
             let failure = refusal.failure();
             let hint = failure.next_step().unwrap_or_default();
             let rule = refusal.rule();
             tracing::warn!(%peer, rule, stage = failure.stage().name(), hint, "{failure}");
             refusal.response().map(Streaming::plain)
         });
+        let route = route.unwrap_or_else(|| Arc::from(NO_ROUTE));
+        self.figures.answered(&route, response.status(), rule, begun.elapsed());
+        response.body_mut()._counted = Some(counted);
         if one_at_a_time && self.drain.is_leaving() {
             // The next request of this connection is for who takes our place.
             let close = HeaderValue::from_static("close");
@@ -85,10 +93,12 @@ impl Forward {
         &self,
         request: http::Request<Incoming>,
         peer: &Peer,
+        route: &mut Option<Arc<str>>,
     ) -> Result<Response<Streaming>, Refusal> {
         let (mut head, body) = request.into_parts();
         let identity = peer.identity();
         let (lane, target) = self.admit(&head, peer, &identity).await?;
+        *route = Some(Arc::clone(&lane.name));
         let place = self.room.request().await?;
         let (body, room) = self.read(body).await?;
 
@@ -144,7 +154,7 @@ impl Forward {
         asked.note(lane, &head);
         let listens = asked.method == Method::GET && is_event_stream(&head.headers);
         let until = listens.then(|| self.drain.clone());
-        let mut streaming = Streaming { body, until, leaving: None, _place: None };
+        let mut streaming = Streaming { until, ..Streaming::plain(body) };
         if let Some((downstream, upstream)) = tunnel {
             tunnel::ask(&mut head.headers);
             tokio::spawn(tunnel::carry(downstream, upstream, self.drain.clone(), place));
@@ -257,11 +267,12 @@ pub(super) struct Streaming {
     until: Option<Drain>,
     leaving: Option<BoxFuture<'static, ()>>,
     _place: Option<Place>,
+    _counted: Option<Counted>,
 }
 
 impl Streaming {
     fn plain(body: Body) -> Self {
-        Self { body, until: None, leaving: None, _place: None }
+        Self { body, until: None, leaving: None, _place: None, _counted: None }
     }
 }
 

@@ -3,6 +3,8 @@
 //! A route has a service of its own, with credentials of its own: no request that took one route can
 //! reach the origin of another. Paths are mapped at their beginning alone and never decoded.
 
+use std::sync::Arc;
+
 use http::{
     HeaderMap, HeaderValue, Uri,
     header::{self, HeaderName},
@@ -14,6 +16,7 @@ use super::{path::below, sessions::Sessions};
 use crate::{
     failure::{Failure, Stage},
     service::HttpService,
+    tls::{Generations, identity::Summary},
 };
 
 /// Headers of a response that may name the place of something.
@@ -33,14 +36,17 @@ pub struct Route {
     pub service: HttpService,
     /// The same over HTTP/1.1 alone, for what becomes a WebSocket.
     pub sockets: HttpService,
+    /// Who we are there, as it is now.
+    pub tls: Option<Generations>,
 }
 
 /// A route that is taken.
 pub(super) struct Lane {
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     pub(super) service: HttpService,
     pub(super) sockets: HttpService,
     pub(super) sessions: Sessions,
+    tls: Option<Generations>,
     host: Option<String>,
     /// Where paths begin here and there, both without a slash at their end.
     prefix: String,
@@ -62,7 +68,8 @@ impl Lane {
         let base = target.path().trim_end_matches('/').to_owned();
         let prefix = route.prefix.map(|prefix| prefix.trim_end_matches('/').to_owned());
         Ok(Self {
-            name: route.name,
+            name: route.name.into(),
+            tls: route.tls,
             service: route.service,
             sockets: route.sockets,
             sessions: Sessions::default(),
@@ -82,6 +89,11 @@ impl Lane {
             wanted => wanted.is_some(),
         };
         below(path, &self.prefix).map(|_| (named, self.prefix.len()))
+    }
+
+    /// The client certificate, if there is one.
+    pub(super) fn identity(&self) -> Option<Summary> {
+        self.tls.as_ref()?.current().identity.clone()
     }
 
     /// Whether the host of a request is of any account.
@@ -164,6 +176,7 @@ mod tests {
             upstream: upstream.parse().unwrap(),
             service: HttpService::new(service),
             sockets: HttpService::new(service),
+            tls: None,
         };
         Lane::new(route).unwrap()
     }

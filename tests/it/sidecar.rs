@@ -5,6 +5,7 @@ mod attacks;
 mod inbound;
 mod life;
 mod listeners;
+mod operation;
 mod routes;
 mod sessions;
 mod streams;
