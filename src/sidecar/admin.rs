@@ -117,7 +117,7 @@ pub async fn probe(address: &Address) -> Result<(), Failure> {
     let asked = async {
         let request = Request::get("/readyz").header(header::HOST, "localhost");
         let request = request.body(Empty::<Bytes>::new()).map_err(|it| it.to_string())?;
-        let answered = match address {
+        match address {
             Address::Tcp(address) => {
                 exchange(TcpStream::connect(address).await.map_err(|it| it.to_string())?, request)
                     .await
@@ -127,8 +127,7 @@ pub async fn probe(address: &Address) -> Result<(), Failure> {
                     .await
             }
             Address::Inherited(_) => Err("an inherited socket can't be asked".to_owned()),
-        };
-        answered
+        }
     };
     match timeout(PROBE, asked).await {
         Err(_) => Err(failed(format!("{address} gave no answer within 3s"))),
