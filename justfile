@@ -39,6 +39,10 @@ features:
 sdk:
     tests/sdk/run
 
+# what is under deploy/: image, compose, Kubernetes, systemd, deb
+deploy *args:
+    tests/deploy/run {{args}}
+
 # the table of docs/BENCHMARKS.md; add --quick for a smoke run
 bench *args:
     cargo bench --bench bridge -- {{args}}

@@ -32,11 +32,16 @@ mount -t tmpfs -o mode=755 none dev
 for node in null zero random urandom full tty console; do
     touch dev/$node; [ ! -e /dev/$node ] || mount --bind /dev/$node dev/$node
 done
-mkdir dev/shm; mount -t tmpfs none dev/shm
+mkdir dev/shm dev/pts
+mount -t tmpfs none dev/shm
+mount -t devpts -o newinstance,ptmxmode=666 none dev/pts
+ln -s pts/ptmx dev/ptmx
 mount -t tmpfs -o mode=755 none run
 ip link set lo up
 pivot_root . old
 umount -l old
+# Credentials are mounted by a child, and reach the service by propagation.
+mount --make-rshared /
 echo ready
 exec env -i container=tests PATH=/usr/bin:/usr/sbin \\
     SYSTEMD_UNIT_PATH=/etc/systemd/system:/usr/lib/systemd/system \\
@@ -66,15 +71,19 @@ class Machine:
                 stdout=log,
                 stderr=log,
             )
-        self.until(lambda: "ready" in self.log.read_text(), "its files are there")
-        self.until(lambda: self.show("--property=Version").startswith("Version="), "it is up")
+        try:
+            self.until(lambda: "ready" in self.log.read_text(), "its files are there")
+            self.until(lambda: self.show("--property=Version").startswith("Version="), "it is up")
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        # Its first process, and so all of them.
-        subprocess.run(["kill", "-KILL", self._first()], check=False)
+        # With it ends its first process, and so all of them.
+        self._outer.kill()
         self._outer.wait()
         shutil.rmtree(self.dir)
 

@@ -67,11 +67,11 @@ def test_it_starts_and_a_client_without_a_credential_is_served(services, image):
         root = pod.root(image)
         share(pod, root, "/run/certs")
         sidecar = words(services, "countersign")
-        running = pod.start(*sidecar, root=root, uid=box.NOBODY, until="listening on 127.0.0.1:8080")
-
         (_, last), _ = dockerfile.stages()
-        healthy = dockerfile.exec_form(last.last("HEALTHCHECK"))
-        pod.run(*healthy, root=root, uid=box.NOBODY)
+        health = dockerfile.exec_form(last.last("HEALTHCHECK"))
+        assert pod.run(*health, root=root, uid=box.NOBODY, check=False).returncode != 0
+        pod.start(*sidecar, root=root, uid=box.NOBODY, until="listening on 127.0.0.1:8080")
+        pod.healthy(*health, root=root, uid=box.NOBODY)
 
         said = pod.run(*words(services, "try"), uid=box.NOBODY).stdout
         assert b"serverInfo" in said, said
@@ -80,7 +80,6 @@ def test_it_starts_and_a_client_without_a_credential_is_served(services, image):
         # The way around the sidecar is closed.
         around = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "https://gateway:8443/mcp"]
         assert pod.run(*around).stdout == b"400"
-        running.terminate()
 
 
 def share(pod, root, place):

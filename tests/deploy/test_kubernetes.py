@@ -159,12 +159,13 @@ class Running:
         roots = {"SSL_CERT_FILE": "/run/identity/ca.crt"}
         (_, last), _ = dockerfile.stages()
         words = [*dockerfile.exec_form(last.last("ENTRYPOINT")), *container["args"]]
-        self.process = pod.start(
-            *words, root=self.root, uid=box.NOBODY, env=roots, until="listening on"
-        )
-        assert "warning" not in self.process.log.read_text(), self.process.log.read_text()
-        for probe in ("startupProbe", "readinessProbe"):
-            pod.run(*container[probe]["exec"]["command"], root=self.root, uid=box.NOBODY)
+        who = {"root": self.root, "uid": box.NOBODY}
+        probes = [container[it]["exec"]["command"] for it in ("startupProbe", "readinessProbe")]
+        assert pod.run(*probes[0], check=False, **who).returncode != 0
+        process = pod.start(*words, env=roots, until="listening on", **who)
+        for probe in probes:
+            pod.healthy(*probe, **who)
+        assert "warning" not in process.log.read_text(), process.log.read_text()
 
     def call(self, url, *curl):
         """What the upstream saw of a call."""

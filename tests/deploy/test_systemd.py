@@ -126,12 +126,17 @@ def running(unpacked):
         server.wait()
 
 
-def call(running, *where, uid=box.NOBODY):
-    """What the upstream saw of a call over the sidecar."""
+def post(running, *where, uid=box.NOBODY):
+    """What a user's curl prints; it stands in the machine's /run."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})
     who = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
-    said = running.run(*who, "curl", "-sS", "-m", "20", "-d", body, *where, ours=True)
-    answer = json.loads(said)
+    command = [*who, "curl", "-sS", "-m", "20", "-d", body, *where]
+    return running.run("env", "-C", running.file("/run"), *command, ours=True)
+
+
+def call(running, *where):
+    """What the upstream saw of a call over the sidecar."""
+    answer = json.loads(post(running, *where))
     assert "result" in answer, (answer, running.said())
     return answer["result"]["serverInfo"]
 
@@ -185,9 +190,7 @@ def test_the_watchdog_is_fed(running):
 
 def test_an_instance_serves_the_users_of_its_profile_over_its_socket(running):
     running.systemctl("start", "countersign@staging.socket")
-    socket = running.file("/run/countersign-staging.sock")
-    where = ["--unix-socket", socket, "http://localhost/mcp"]
+    where = ["--unix-socket", "countersign-staging.sock", "http://localhost/mcp"]
     assert call(running, *where)["client"] == "client.test"
-    who = ["setpriv", "--reuid=1", "--regid=1", "--clear-groups"]
-    status = ["-o", "/dev/null", "-w", "%{http_code}", "-d", "{}"]
-    assert running.run(*who, "curl", "-sS", *status, *where, ours=True) == "403"
+    status = ["-o", "/dev/null", "-w", "%{http_code}"]
+    assert post(running, *status, *where, uid=1) == "403"
