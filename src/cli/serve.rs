@@ -7,7 +7,7 @@ use super::Bridge;
 /// The flags of the sidecar, as they were written.
 #[derive(Args, Default)]
 pub struct Serve {
-    /// Address to listen on: 127.0.0.1:8080, [::1]:8080, unix:PATH, fd:3; repeatable
+    /// Address to listen on: HOST:PORT, unix:PATH, fd:3; repeatable [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", help_heading = "Listeners")]
     pub listen: Vec<String>,
     /// Mode of Unix sockets [default: 0600]
