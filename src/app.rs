@@ -11,8 +11,10 @@ use crate::{
     headers, log, outbound,
     service::HttpService,
     shutdown::{self, Parent},
+    sidecar::{self, listener::Listener},
     stdio::{Input, Output},
-    tls,
+    tls::{self, inbound},
+    upstream,
 };
 
 /// Failed while running.
@@ -28,6 +30,7 @@ pub async fn run(cli: &Cli, parent: Parent) -> ExitCode {
     let result = match &cli.command {
         Some(Command::Demo(said)) => demo::run(said.stdio, parent).await.inspect_err(report),
         Some(Command::Headers(said)) => run_headers(said, parent).await.inspect_err(report),
+        Some(Command::Serve(said)) => run_sidecar(said).await.inspect_err(report),
         Some(Command::Exec(said)) => return run_exec(said, parent).await,
         None => run_bridge(&cli.bridge, parent).await,
     };
@@ -68,14 +71,86 @@ async fn run_bridge(said: &cli::Bridge, parent: Parent) -> Result<(), Failure> {
 /// Everything between the front end and the wire.
 async fn prepare(said: &cli::Bridge) -> Result<(bridge::Settings, HttpService), Failure> {
     let config = config::load(said)?;
+    let tls = reloading(&config).await?;
+    let service = outbound::join(&config.upstream, &config.credentials, tls)?;
+    Ok((config.bridge, service))
+}
+
+async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
+    if said.healthcheck {
+        return sidecar::admin::probe(&config::load_admin(said)?).await;
+    }
+    let stop = shutdown::signalled().map_err(|error| signals(&error))?;
+    let config = config::load_serve(said)?;
+    let tls = match &config.tls {
+        Some(settings) => Some(of_listeners(settings.clone()).await?),
+        None => None,
+    };
+    let mut inherited = listenfd::ListenFd::from_env();
+    let mut public = Vec::new();
+    for address in &config.listen {
+        config.may_listen(&address.to_string(), address.is_exposed())?;
+        let listener = Listener::open(address, config.access, &mut inherited)?;
+        // What was inherited is known only now.
+        config.may_listen(&listener.name(), listener.is_exposed())?;
+        public.push(match &tls {
+            Some(tls) => listener.secured(tls),
+            None => listener,
+        });
+    }
+    let open = |address| Listener::open(address, config.access, &mut inherited);
+    let admin = config.admin.as_ref().map(open).transpose()?;
+    let listeners = sidecar::Listeners { public, admin };
+    let mut routes = Vec::new();
+    if said.demo {
+        routes.push(demo::route().await?);
+    }
+    for routed in config.routes {
+        routes.push(route(routed).await?);
+    }
+    let now = async || match shutdown::signalled() {
+        Ok(again) => drop(again.await),
+        Err(_) => std::future::pending().await,
+    };
+    sidecar::run(config.settings, routes, listeners, stop, now).await
+}
+
+/// The TLS of the listeners, and what keeps it current.
+async fn of_listeners(settings: inbound::Settings) -> Result<inbound::Current, Failure> {
+    let hangups = shutdown::hangups().map_err(|error| signals(&error))?;
+    let (current, watching) = inbound::start(settings, hangups).await?;
+    tokio::spawn(watching);
+    Ok(current)
+}
+
+/// A route with a way of its own: another identity, other credentials, another pool.
+async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
+    let config = routed.config;
+    let tls = reloading(&config).await?;
+    let join =
+        |upstream| outbound::join_without_redirects(upstream, &config.credentials, tls.clone());
+    let service = join(&config.upstream)?;
+    let sockets = join(&upstream::Settings { upgrades: true, ..config.upstream.clone() })?;
+    Ok(sidecar::Route {
+        name: routed.name,
+        host: routed.host,
+        prefix: routed.prefix,
+        upstream: config.upstream.url.uri().clone(),
+        service,
+        sockets,
+        tls: Some(tls),
+    })
+}
+
+/// The TLS configuration, and what keeps it current.
+async fn reloading(config: &config::Config) -> Result<tls::Generations, Failure> {
     let tls = tls::load(&config.tls).await?;
     let hangups = shutdown::hangups().map_err(|error| signals(&error))?;
-    let (current, reloading) = tls::reload::start(config.tls.clone(), tls, hangups);
+    let (generations, reloading) = tls::reload::start(config.tls.clone(), tls, hangups);
     if let Some(reloading) = reloading {
         tokio::spawn(reloading);
     }
-    let service = outbound::join(&config.upstream, &config.credentials, current)?;
-    Ok((config.bridge, service))
+    Ok(generations)
 }
 
 async fn run_headers(said: &cli::Bridge, parent: Parent) -> Result<(), Failure> {

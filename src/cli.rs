@@ -4,6 +4,10 @@
 //! profile and the environment. No flag takes a secret itself, and what clap says about a command
 //! line is cleaned here of stray words, since a token that lost its quotes is one of them.
 
+mod serve;
+
+pub use self::serve::Serve;
+
 use std::ffi::OsString;
 
 use clap::{
@@ -43,6 +47,7 @@ started it, on stdin and stdout, to a remote MCP server over HTTPS.";
     after_help = EXAMPLES,
     args_conflicts_with_subcommands = true,
     override_usage = "countersign [OPTIONS] [URL]\n       \
+                      countersign serve [OPTIONS] [URL] --listen ADDR\n       \
                       countersign headers [OPTIONS] [URL]\n       \
                       countersign exec [--config FILE] [--profile NAME] -- COMMAND...\n       \
                       countersign demo [--stdio]",
@@ -64,6 +69,9 @@ pub struct Cli {
 pub enum Command {
     /// A tour that needs nothing: an mTLS gateway, an MCP server and the bridge between
     Demo(Demo),
+    /// A reverse proxy beside a workload: HTTP in on this machine, mTLS and credentials out
+    #[command(override_usage = "countersign serve [OPTIONS] [URL] --listen ADDR")]
+    Serve(Box<Serve>),
     /// Print the headers that a request would get, as one JSON object
     #[command(override_usage = "countersign headers [OPTIONS] [URL]")]
     Headers(Box<Bridge>),
@@ -73,7 +81,7 @@ pub enum Command {
 }
 
 /// The names of the commands.
-const COMMANDS: [&str; 3] = ["demo", "headers", "exec"];
+const COMMANDS: [&str; 4] = ["demo", "serve", "headers", "exec"];
 
 /// The flags of the demo.
 #[derive(Args)]

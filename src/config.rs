@@ -17,6 +17,8 @@ mod pairs;
 mod place;
 mod scope;
 mod sent;
+mod serve;
+mod sidecar;
 mod tls;
 mod upstream;
 mod value;
@@ -24,7 +26,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{
     bridge,
@@ -33,6 +35,8 @@ use crate::{
     log,
     upstream::url::UpstreamUrl,
 };
+
+pub use sidecar::{Routed, Sidecar};
 
 use env_file::EnvFile;
 use layer::{Layer, Layers};
@@ -65,7 +69,9 @@ pub struct Config {
 #[must_use]
 pub fn log(cli: &Cli) -> log::Settings {
     let said = &cli.diagnostics;
-    let level = match (said.verbose, said.debug) {
+    // Nobody takes a sidecar's standard error for a sign of trouble, as some clients do a bridge's.
+    let serves = matches!(cli.command, Some(cli::Command::Serve(_)));
+    let level = match (said.verbose.max(u8::from(serves)), said.debug) {
         (3.., _) => log::Level::Trace,
         (2, _) | (_, true) => log::Level::Debug,
         (1, false) => log::Level::Verbose,
@@ -97,15 +103,83 @@ pub fn load_in(
     let scope = Scope::new(environment);
     let profile = profile(&said.files, &scope)?;
     let said = Layers { flags: flags::layer(said)?, profile: profile.unwrap_or_default() };
-    let env_file = env_file(said.first(|layer| &layer.env_file), &scope)?;
-    let scope = scope.with(env_file);
-    let upstream = upstream::settle(&said, &scope)?;
+    settle(&said, environment)
+}
+
+/// What both layers amount to, their file of variables read.
+fn settle(said: &Layers, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Failure> {
+    let scope = scope(said, environment)?;
+    let upstream = upstream::settle(said, &scope)?;
     Ok(Config {
-        bridge: bridge(&said, &upstream.url)?,
-        credentials: credentials::settle(&said, &scope, &upstream.url)?,
+        bridge: bridge(said, &upstream.url)?,
+        credentials: credentials::settle(said, &scope, &upstream.url)?,
         upstream,
-        tls: tls::settle(&said, &scope)?,
+        tls: tls::settle(said, &scope)?,
     })
+}
+
+fn scope<'e>(
+    said: &Layers,
+    environment: &'e dyn Fn(&str) -> Option<String>,
+) -> Result<Scope<'e>, Failure> {
+    let scope = Scope::new(environment);
+    let env_file = env_file(said.first(|layer| &layer.env_file), &scope)?;
+    Ok(scope.with(env_file))
+}
+
+/// What `countersign serve` is told, by its flags, its profile and the environment of the process.
+///
+/// # Errors
+///
+/// As [`load_in`].
+pub fn load_serve(said: &cli::Serve) -> Result<Sidecar, Failure> {
+    load_serve_in(said, &of_process)
+}
+
+/// Where a sidecar with these flags would tell of itself.
+///
+/// # Errors
+///
+/// As [`load_in`]; and if it would tell nowhere.
+pub fn load_admin(said: &cli::Serve) -> Result<crate::sidecar::listener::Address, Failure> {
+    let scope = Scope::new(&of_process);
+    let profile = profile(&said.bridge.files, &scope)?.unwrap_or_default();
+    let mut layers = Layers { flags: flags::layer(&said.bridge)?, profile };
+    layers.flags.serve = serve::flags(said)?;
+    sidecar::admin(&layers, &scope)?.ok_or_else(|| {
+        let what = "--healthcheck asks a running sidecar, but not where";
+        Failure::new(Stage::Configuration, what)
+            .hint("--admin ADDR is where it tells of itself, as in --admin 127.0.0.1:9901")
+    })
+}
+
+fn load_serve_in(
+    said: &cli::Serve,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Sidecar, Failure> {
+    let scope = Scope::new(environment);
+    let profile = profile(&said.bridge.files, &scope)?.unwrap_or_default();
+    let mut layers = Layers { flags: flags::layer(&said.bridge)?, profile };
+    layers.flags.serve = serve::flags(said)?;
+    let routes = match sidecar::routes(&layers)? {
+        // The demo has a route of its own.
+        _ if said.demo => Vec::new(),
+        [] => vec![Routed::only(settle(&layers, environment)?)],
+        routes => {
+            // There are routes, so there is a file.
+            let file = config_file(&said.bridge.files, &scope)?.unwrap_or_default();
+            let routed = |said: &Stated<serve::Route>| {
+                let profile = file::read(&file, Some(&said.value.profile.value));
+                let profile =
+                    profile.map_err(|failure| said.value.profile.place.blame(&failure))?;
+                let layers = Layers { flags: Layer::default(), profile };
+                said.value.settle(&said.place, settle(&layers, environment)?)
+            };
+            routes.iter().map(routed).collect::<Result<_, _>>()?
+        }
+    };
+    let limits = limits(&layers)?;
+    sidecar::settle(&layers, &self::scope(&layers, environment)?, limits, routes)
 }
 
 /// What `countersign exec` is told, by its flags and the environment of the process.
@@ -140,15 +214,12 @@ fn env_file(said: Option<&Stated<String>>, scope: &Scope<'_>) -> Result<Option<E
 
 /// The chosen profile, where there is a file.
 fn profile(said: &cli::Files, scope: &Scope<'_>) -> Result<Option<Layer>, Failure> {
-    let flag = |name, value: &Option<String>| {
-        let place = Place::flag(name);
-        value.clone().map(|value| Stated { value, place })
-    };
-    let wanted = flag("--profile", &said.profile);
-    let wanted = wanted.map(|name| scope.text(&name)).transpose()?;
-    let variable = scope.stated("COUNTERSIGN_CONFIG").filter(|said| !said.value.is_empty());
-    match (flag("--config", &said.config).or(variable), wanted) {
-        (Some(path), wanted) => file::read(&scope.path(&path)?, wanted.as_deref()).map(Some),
+    let wanted = said.profile.as_ref().map(|name| {
+        let place = Place::flag("--profile");
+        scope.text(&Stated { value: name.clone(), place })
+    });
+    match (config_file(said, scope)?, wanted.transpose()?) {
+        (Some(path), wanted) => file::read(&path, wanted.as_deref()).map(Some),
         (None, None) => Ok(None),
         (None, Some(_)) => {
             let what = "--profile names a profile, but no file of profiles is given";
@@ -158,7 +229,16 @@ fn profile(said: &cli::Files, scope: &Scope<'_>) -> Result<Option<Layer>, Failur
     }
 }
 
-fn bridge(said: &Layers, url: &UpstreamUrl) -> Result<bridge::Settings, Failure> {
+/// The file of profiles, where one is named.
+fn config_file(said: &cli::Files, scope: &Scope<'_>) -> Result<Option<PathBuf>, Failure> {
+    let flag = said.config.clone();
+    let flag = flag.map(|value| Stated { value, place: Place::flag("--config") });
+    let variable = scope.stated("COUNTERSIGN_CONFIG").filter(|said| !said.value.is_empty());
+    flag.or(variable).map(|path| scope.path(&path)).transpose()
+}
+
+/// The largest message, and how long a call may go without a byte.
+fn limits(said: &Layers) -> Result<(usize, Duration), Failure> {
     let max_message = match said.first(|layer| &layer.max_message) {
         Some(size) => forms::size(&size.value).map_err(|what| size.place.refuse(what))?,
         None => MAX_MESSAGE,
@@ -167,6 +247,11 @@ fn bridge(said: &Layers, url: &UpstreamUrl) -> Result<bridge::Settings, Failure>
         Some(time) => forms::duration(&time.value).map_err(|what| time.place.refuse(what))?,
         None => IDLE_TIMEOUT,
     };
+    Ok((max_message, idle_timeout))
+}
+
+fn bridge(said: &Layers, url: &UpstreamUrl) -> Result<bridge::Settings, Failure> {
+    let (max_message, idle_timeout) = limits(said)?;
     Ok(bridge::Settings {
         uri: url.uri().clone(),
         upstream: url.origin(),

@@ -13,6 +13,7 @@ pub mod exec;
 pub mod headers;
 pub mod mcp;
 pub mod outbound;
+pub mod sidecar;
 pub mod tls;
 pub mod upstream;
 

@@ -4,13 +4,13 @@ use std::{process::ExitCode, time::Duration};
 
 use countersign::{app, cli::Cli, panic, shutdown::Parent};
 
-/// Name lookups, files on standard input and identities that are slow to open are all that leave
-/// the one thread; what they leave behind ends soon after.
+/// Name lookups, files on standard input, identities that are slow to open and keyrings are all that
+/// leave the one thread; what they leave behind ends soon after.
 const POOL_KEEP_ALIVE: Duration = Duration::from_millis(500);
 const POOL_THREADS: usize = 4;
 
 fn main() -> ExitCode {
-    panic::install();
+    panic::conceal();
     let parent = Parent::now();
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,

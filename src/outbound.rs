@@ -19,10 +19,22 @@ pub fn join(
     credentials: &credentials::Settings,
     tls: impl Into<Generations>,
 ) -> Result<HttpService, Failure> {
+    let client = join_without_redirects(upstream, credentials, tls)?;
+    // Each hop of a redirect is a request of its own, with credentials of its own.
+    Ok(redirect::follow_same_origin(&upstream.url, client))
+}
+
+/// The same for a front end that passes redirects back to whoever asked.
+///
+/// # Errors
+/// As [`join`].
+pub fn join_without_redirects(
+    upstream: &upstream::Settings,
+    credentials: &credentials::Settings,
+    tls: impl Into<Generations>,
+) -> Result<HttpService, Failure> {
     let client = upstream::client(upstream, tls)?;
     // Session affinity belongs to the connection, below what is signed or retried.
     let client = cookies::keep_cookies(client);
-    // Each hop of a redirect is a request of its own, with credentials of its own.
-    let client = credentials::layer::carry(credentials::stack(credentials), client);
-    Ok(redirect::follow_same_origin(&upstream.url, client))
+    Ok(credentials::layer::carry(credentials::stack(credentials), client))
 }

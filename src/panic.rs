@@ -1,31 +1,21 @@
-//! A defect that made a part of the program panic, told without its words.
-//!
-//! What a panic says may hold anything: a header, a key, a line of the client. So the hook that is
-//! set here in place of the standard library's tells where it happened, and neither what was said
-//! nor a backtrace. The panic itself goes on as ever: that of one task does not end the others.
+//! A panic is a defect of ours, and its message may hold anything: values that were compared, bytes
+//! that were sliced. So it is told by its place alone.
 
-use std::{
-    io::Write as _,
-    panic::{self, Location},
-};
+use std::panic::{self, Location};
 
-/// From now on, no panic of any thread shows its words.
-pub fn install() {
-    panic::set_hook(Box::new(|panic| tell(&said(panic.location()))));
+use crate::stdio;
+
+/// From now on a panic of any task says where it happened, and nothing of what was at hand there.
+pub fn conceal() {
+    panic::set_hook(Box::new(|info| stdio::last_words(&words(info.location()))));
 }
 
-fn said(place: Option<&Location<'_>>) -> String {
-    let place = place.map_or_else(|| "a place unknown".to_owned(), Location::to_string);
-    format!("this is a defect: a part of it panicked at {place}; please report it with this line")
-}
-
-fn tell(words: &str) {
-    if tracing::event_enabled!(tracing::Level::ERROR) {
-        tracing::error!("{words}");
-    } else {
-        // There is no log yet. Nobody is left to be told if this fails.
-        let _ = writeln!(std::io::stderr(), "countersign: error: {words}");
-    }
+fn words(place: Option<&Location<'_>>) -> String {
+    let place = place.map_or_else(|| "a place that is not known".to_owned(), ToString::to_string);
+    format!(
+        "countersign: error: a part of it failed in a way that was not foreseen, at {place}\n\
+         countersign: hint: this is a defect: please report it with this line and the version\n"
+    )
 }
 
 #[cfg(test)]
@@ -33,11 +23,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_told_by_its_place() {
-        let place = Location::caller();
-        let (file, line, column) = (file!(), place.line(), place.column());
-        let expected = format!("a part of it panicked at {file}:{line}:{column}; please report");
-        assert!(said(Some(place)).contains(&expected), "{}", said(Some(place)));
-        assert!(said(None).contains("panicked at a place unknown"));
+    fn the_place_is_said() {
+        let said = words(Some(Location::caller()));
+        assert!(said.contains("src/panic.rs:"), "{said}");
+        assert!(words(None).contains("not known"));
     }
 }

@@ -14,6 +14,9 @@ const REDACTED: &str = "<redacted>";
 const SHORTEST: usize = 4;
 /// The same for the pieces of a value, most of which are no secrets.
 const SHORTEST_PIECE: usize = 8;
+/// And for what stands between dots: the labels of a host name are shorter, the segments of a
+/// token longer.
+const SHORTEST_SEGMENT: usize = 16;
 /// A base64 text of the shortest prefix that is looked for.
 const SHORTEST_ENCODED: usize = 8;
 
@@ -52,8 +55,11 @@ fn spellings(value: &HeaderValue) -> Vec<Zeroizing<String>> {
         }
     }
     let pieces = whole.split([' ', '\t', ',', ';', ':', '=', '"', '\'']);
-    let pieces = pieces.filter(|piece| piece.len() >= SHORTEST_PIECE);
-    all.extend(pieces.map(|piece| Zeroizing::new(piece.to_owned())));
+    for piece in pieces.filter(|piece| piece.len() >= SHORTEST_PIECE) {
+        let segments = piece.split('.').filter(|it| it.len() >= SHORTEST_SEGMENT);
+        all.extend(segments.map(|segment| Zeroizing::new(segment.to_owned())));
+        all.push(Zeroizing::new(piece.to_owned()));
+    }
     all.push(whole);
     all.retain(|secret| secret.len() >= SHORTEST);
     all
@@ -110,6 +116,8 @@ mod tests {
             (basic, "user:hunter22, hunter22", "<redacted>, <redacted>"),
             (basic, "dXNlcjpodW50ZXIyMg==", "<redacted>"),
             ("v=1; key=\"s3cr3t-key\", x", "no s3cr3t-key", "no <redacted>"),
+            ("Bearer eyJhIjoi.bTIzNDU2Nzg5MDEyMzQ1", "no bTIzNDU2Nzg5MDEyMzQ1", "no <redacted>"),
+            ("Host mcp.example.com", "no example here", "no example here"),
             ("abc", "abc is short", "abc is short"),
         ] {
             assert_eq!(clean(said, &carried(value)), shown);

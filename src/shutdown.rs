@@ -14,7 +14,7 @@ pub enum Cause {
 }
 
 #[cfg(unix)]
-pub use unix::{Parent, hangups, requested};
+pub use unix::{Parent, hangups, requested, signalled};
 
 #[cfg(unix)]
 mod unix {
@@ -85,6 +85,22 @@ mod unix {
         })
     }
 
+    /// The same for a process that outlives who started it: signals alone, and only those that
+    /// come from now on.
+    ///
+    /// # Errors
+    /// When the signal handlers can't be set.
+    pub fn signalled() -> io::Result<impl Future<Output = Cause>> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        Ok(async move {
+            tokio::select! {
+                _ = terminate.recv() => Cause::Signal,
+                _ = interrupt.recv() => Cause::Signal,
+            }
+        })
+    }
+
     /// One message a SIGHUP.
     ///
     /// # Errors
@@ -104,7 +120,7 @@ mod unix {
 }
 
 #[cfg(not(unix))]
-pub use portable::{Parent, hangups, requested};
+pub use portable::{Parent, hangups, requested, signalled};
 
 #[cfg(not(unix))]
 mod portable {
@@ -133,6 +149,14 @@ mod portable {
             }
             Cause::Signal
         })
+    }
+
+    /// The same for a process that outlives who started it.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn signalled() -> io::Result<impl Future<Output = Cause>> {
+        requested(Parent)
     }
 
     /// There is no such signal here.

@@ -18,11 +18,12 @@ use super::{
     layer::Layer,
     nearest::nearest,
     sent::{self, Sent},
+    serve,
     value::{Item, Source},
 };
 
 /// The keys of a profile.
-pub(super) const KEYS: [&str; 31] = [
+pub(super) const KEYS: [&str; 32] = [
     "url",
     "cert",
     "key",
@@ -54,6 +55,7 @@ pub(super) const KEYS: [&str; 31] = [
     "max_message",
     "env_file",
     "env",
+    "serve",
 ];
 
 /// The profile `wanted`, or the only one, or the one named `default`.
@@ -63,6 +65,15 @@ pub(super) const KEYS: [&str; 31] = [
 /// A file that cannot be read or is no TOML, an unknown key anywhere in it, a value that is not in
 /// the form of its key, and a choice of profile that is open.
 pub(super) fn read(path: &Path, wanted: Option<&str>) -> Result<Layer, Failure> {
+    choose(path, wanted, read_all(path)?)
+}
+
+/// The profiles of a file.
+///
+/// # Errors
+///
+/// As [`read`], but for the choice.
+pub(super) fn read_all(path: &Path) -> Result<Vec<(String, Layer)>, Failure> {
     let file = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::new(Stage::Configuration, format!("cannot read the configuration {file}: {error}"))
@@ -75,7 +86,7 @@ pub(super) fn read(path: &Path, wanted: Option<&str>) -> Result<Layer, Failure> 
         Failure::new(Stage::Configuration, format!("{file}:{line}: {}", error.message()))
             .hint("the file is TOML: text stands in quotes, a profile starts with [profile.NAME]")
     })?;
-    choose(path, wanted, profiles(&source, document.get_ref())?)
+    profiles(&source, document.get_ref())
 }
 
 fn profiles(source: &Source<'_>, document: &DeTable<'_>) -> Result<Vec<(String, Layer)>, Failure> {
@@ -166,6 +177,7 @@ fn set(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
         "max_message" => layer.max_message = Some(item.scalar()?),
         "env_file" => layer.env_file = Some(item.string()?),
         "env" => layer.env = Some(exec::read(item)?),
+        "serve" => layer.serve = serve::read(item)?,
         _ => return Err(item.unknown(&KEYS)),
     }
     Ok(())

@@ -11,6 +11,7 @@ use super::{
     pairs,
     place::{Place, Stated},
     sent::{self, Sent},
+    serve,
     value::{Item, Source},
 };
 
@@ -48,6 +49,7 @@ pub(super) fn layer(said: &Bridge) -> Result<Layer, Failure> {
         max_message: text("--max-message", &said.max_message),
         env_file: env_file(&said.files),
         env: None,
+        serve: serve::Said::default(),
     })
 }
 

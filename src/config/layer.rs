@@ -9,6 +9,7 @@ use super::{
     exec,
     place::{Login, Stated},
     sent::Sent,
+    serve,
 };
 
 /// What one source said.
@@ -39,6 +40,7 @@ pub(super) struct Layer {
     pub(super) max_message: Option<Stated<String>>,
     pub(super) env_file: Option<Stated<String>>,
     pub(super) env: Option<Vec<Stated<exec::Said>>>,
+    pub(super) serve: serve::Said,
 }
 
 /// All that was said, in the order of precedence.

@@ -358,7 +358,7 @@ fn the_reference_names_every_flag_and_key_and_no_other() {
     for flag in &flags {
         assert!(reference.contains(&format!("`{flag}")), "{flag} is missing");
     }
-    for key in file::KEYS {
+    for key in file::KEYS.into_iter().chain(serve::KEYS) {
         assert!(reference.contains(&format!("| `{key}` |")), "the key {key} is missing");
     }
     let named =

@@ -136,6 +136,14 @@ impl<'t> Item<'t> {
         }
     }
 
+    /// A scalar or a list of them.
+    pub(super) fn scalars(&self) -> Result<Vec<Stated<String>>, Failure> {
+        let DeValue::Array(list) = self.value else { return Ok(vec![self.scalar()?]) };
+        let scalar =
+            |value| Self { name: self.name, place: self.place.clone(), source: self.source, value };
+        list.iter().map(|item| scalar(item.get_ref()).scalar()).collect()
+    }
+
     pub(super) fn boolean(&self) -> Result<bool, Failure> {
         match self.value {
             DeValue::Boolean(value) => Ok(*value),

@@ -79,6 +79,8 @@ impl Settings {
     pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(5 * 60);
     /// A shorter one would be over on the way, since a token begins a few seconds ago.
     pub const SHORTEST_LIFETIME: Duration = Duration::from_secs(10);
+    /// A longer one would be a password: whoever finds the token has it for good.
+    pub const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// Tries the key and the certificate now, where that takes no program to run.
     ///

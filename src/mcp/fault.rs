@@ -46,13 +46,23 @@ fn code(stage: Stage) -> i64 {
 /// The line that answers request `id` with `failure`.
 #[must_use]
 pub fn answer(id: &Id, failure: &Failure) -> Bytes {
+    addressed(id.token(), failure)
+}
+
+/// The error of a request whose id nobody has read, as HTTP answers one.
+#[must_use]
+pub fn unaddressed(failure: &Failure) -> Bytes {
+    addressed("null", failure)
+}
+
+fn addressed(token: &str, failure: &Failure) -> Bytes {
     // Hosts show the message and drop the data, so the next step stands in both.
     let message = match failure.next_step() {
         Some(hint) => format!("countersign: {}. hint: {hint}", failure.what()),
         None => format!("countersign: {}", failure.what()),
     };
     let data = Data { stage: failure.stage().name(), hint: failure.next_step() };
-    line(id.token(), &Error { code: code(failure.stage()), message: &message, data: Some(data) })
+    line(token, &Error { code: code(failure.stage()), message: &message, data: Some(data) })
 }
 
 /// The lines that answer bytes that are no message: one a request in it that could be read,

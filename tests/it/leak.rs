@@ -14,7 +14,7 @@ mod passphrase;
 mod programs;
 mod proxy;
 mod references;
-mod unreachable;
+mod unreached;
 
 use std::{
     fs,

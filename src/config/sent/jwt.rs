@@ -218,6 +218,11 @@ fn lifetime(item: &Item<'_>) -> Result<Duration, Failure> {
         let refused = item.place.refuse(what);
         return Err(refused.hint("a token begins some seconds ago, for upstreams that are slow"));
     }
+    if lifetime > Settings::LONGEST_LIFETIME {
+        let hours = Settings::LONGEST_LIFETIME.as_secs() / 3600;
+        let refused = item.place.refuse(format!("expected {hours}h or less"));
+        return Err(refused.hint("a new token is made long before one is over: minutes are enough"));
+    }
     Ok(lifetime)
 }
 

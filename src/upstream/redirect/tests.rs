@@ -16,6 +16,20 @@ const URL: &str = "https://gw.example/mcp?tenant=canary";
 /// What an upstream that answers with these statuses and locations, one after the other and the
 /// last one ever after, was asked; and the outcome.
 async fn ask(answers: &[(u16, &'static str)]) -> (Vec<String>, Result<u16, Failure>) {
+    ask_with(answers, &[], &[]).await
+}
+
+/// The same where each request carried what a user's own headers say, and secrets besides.
+async fn ask_with(
+    answers: &[(u16, &'static str)],
+    said: &[&'static str],
+    secrets: &[&'static str],
+) -> (Vec<String>, Result<u16, Failure>) {
+    let values = |texts: &[&'static str]| -> Vec<HeaderValue> {
+        texts.iter().copied().map(HeaderValue::from_static).collect()
+    };
+    let carried = Carried([values(said), values(secrets)].concat().into());
+    let secrets = Secrets(values(secrets).into());
     let url = UpstreamUrl::parse(URL).unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (record, answers) = (Arc::clone(&seen), answers.to_vec());
@@ -30,6 +44,8 @@ async fn ask(answers: &[(u16, &'static str)]) -> (Vec<String>, Result<u16, Failu
         if !location.is_empty() {
             response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(location));
         }
+        response.extensions_mut().insert(carried.clone());
+        response.extensions_mut().insert(secrets.clone());
         std::future::ready(Ok(response))
     }));
     let mut request = Request::new(Bytes::from_static(b"{}"));
@@ -85,6 +101,49 @@ async fn what_is_not_followed_names_both_urls_and_no_query() {
     }
     let failure = ask(&[(307, "https://evil.example:8443/x")]).await.1.unwrap_err();
     assert!(failure.what().contains("https://evil.example:8443/x"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_secret_is_followed_nowhere_and_shown_in_no_spelling() {
+    let token = "Bearer AbcdefghijKlmno/PqrstuvwxyzZyxwvu";
+    for location in [
+        // A host name, once it is parsed: without its capitals.
+        "http:/AbcdefghijKlmno/PqrstuvwxyzZyxwvu",
+        "https://AbcdefghijKlmno/PqrstuvwxyzZyxwvu",
+        "//AbcdefghijKlmno%2FPqrstuvwxyzZyxwvu/",
+        "/login/AbcdefghijKlmno/PqrstuvwxyzZyxwvu",
+        "/login?token=AbcdefghijKlmno%2fPqrstuvwxyzZyxwvu",
+    ] {
+        for status in [302, 307, 308] {
+            let (seen, outcome) = ask_with(&[(status, location)], &[], &[token]).await;
+            assert_eq!(seen.len(), 1, "{location}");
+            let failure = format!("{:?}", outcome.unwrap_err()).to_lowercase();
+            assert!(failure.contains("repeats what it was sent"), "{failure}");
+            assert!(!failure.contains("klmno") && !failure.contains("zyxwvu"), "{failure}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_of_a_users_header_may_stand_in_a_path() {
+    let answers = [(308, "/acme-corp/mcp/"), (200, "")];
+    let (seen, outcome) = ask_with(&answers, &["acme-corp"], &["Bearer s3cr3t-token"]).await;
+    assert_eq!(outcome.unwrap(), 200);
+    assert_eq!(seen[1], "POST https://gw.example/acme-corp/mcp/ {}");
+}
+
+#[tokio::test]
+async fn what_a_users_header_says_is_not_told_as_the_name_of_a_host() {
+    for location in
+        ["http:/AbcDef~Ghi/Jkl", "//AbcDef~Ghi/Jkl/", "https://abcdef~ghi%2FAbcDef~Ghi/Jkl"]
+    {
+        let outcome = ask_with(&[(307, location)], &["AbcDef~Ghi/Jkl"], &[]).await.1;
+        let failure = format!("{:?}", outcome.unwrap_err()).to_lowercase();
+        assert!(!failure.contains("abcdef~ghi"), "{failure}");
+    }
+    let there = "https://login.example/?tenant=acme-corp";
+    let failure = ask_with(&[(302, there)], &["acme-corp"], &[]).await.1.unwrap_err();
+    assert!(failure.what().contains("to https://login.example/: not followed"), "{failure}");
 }
 
 #[tokio::test]

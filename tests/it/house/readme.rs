@@ -7,6 +7,7 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Read as _},
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -31,7 +32,7 @@ const VARIABLES: [(&str, &str); 9] = [
 ];
 
 /// The other programs that the documents tell people to run.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 16] = [
     "cargo",
     "just",
     "git",
@@ -43,6 +44,11 @@ const OTHERS: [&str; 11] = [
     "kill",
     "openssl",
     "secret-tool",
+    "docker",
+    "kubectl",
+    "systemctl",
+    "install",
+    "tests/deploy/run",
 ];
 
 /// The profiles that the documents speak of.
@@ -159,6 +165,21 @@ fn succeeds(place: &str, mut command: Command) -> Vec<u8> {
     output.stdout
 }
 
+/// `command` listens, and leaves in peace when it is told to.
+fn serves(place: &str, mut command: Command) {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    while !said.contains("listening on") {
+        assert_ne!(lines.read_line(&mut said).unwrap(), 0, "{place}: {command:?}: {said}");
+    }
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    lines.read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{place}: {said}");
+    assert!(!said.contains("warning"), "{place}: {said}");
+}
+
 #[test]
 fn client_configurations_start() {
     let home = Home::new();
@@ -251,7 +272,13 @@ fn commands_run() {
                 .split_whitespace()
                 .find(|word| !word.split_once('=').is_some_and(|(name, _)| is_variable(name)))
                 .unwrap();
-            if program == "countersign" {
+            if line.contains("countersign serve") {
+                // The ports of documents may be taken here.
+                let line = line.replace("127.0.0.1:8080", "127.0.0.1:0");
+                let mut command = home.command(Path::new("/bin/sh"));
+                command.args(["-c", &format!("exec {line}")]);
+                serves(&format!("{place}: {line}"), command);
+            } else if program == "countersign" {
                 let mut command = home.command(Path::new("/bin/sh"));
                 command.args(["-c", &line]);
                 succeeds(&format!("{place}: {line}"), command);

@@ -105,7 +105,7 @@ fn spellings(secret: &str) -> Vec<String> {
 }
 
 /// In hexadecimal digits.
-pub(super) fn hex(text: &str) -> String {
+fn hex(text: &str) -> String {
     text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,7 +1,7 @@
 //! What is made with a key: the key itself goes nowhere at all, and what was made of it, tokens and
 //! signatures, to the upstream alone, however the upstream repeats it.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
@@ -14,25 +14,25 @@ use super::{
 use crate::support::{
     jsonrpc::Client,
     pki::Pki,
-    process::{Countersign, DEADLINE},
+    process::DEADLINE,
     upstream::{Seen, Upstream},
 };
 
 /// A credential that is made for a request, or for some.
-pub(super) struct Signer {
+struct Signer {
     /// The profile; its secrets are files of FOLDER.
-    pub(super) lines: &'static str,
-    pub(super) files: Vec<(&'static str, String)>,
+    lines: &'static str,
+    files: Vec<(&'static str, String)>,
     /// What goes nowhere.
-    pub(super) keys: Vec<String>,
-    pub(super) made: Made,
+    keys: Vec<String>,
+    made: Made,
 }
 
 /// What of a request is worth something to whoever has it: the header's value, and parts of it.
-pub(super) type Made = fn(&Seen) -> Vec<&str>;
+type Made = fn(&Seen) -> Vec<&str>;
 
 impl Signer {
-    pub(super) fn with_shared_secret(lines: &'static str, made: Made) -> Self {
+    fn with_shared_secret(lines: &'static str, made: Made) -> Self {
         let secret = Canary::TEXT.to_owned();
         Self { lines, files: vec![("key", secret.clone())], keys: vec![secret], made }
     }
@@ -47,21 +47,16 @@ impl Signer {
         Self { lines, files: vec![("key", key)], keys, made }
     }
 
-    /// The program that makes it, its files written to this folder.
-    pub(super) fn given_to(&self, program: Countersign, folder: &Path) -> Countersign {
-        for (name, text) in &self.files {
-            private(folder, name, &text.replace("FOLDER", folder.to_str().unwrap()));
-        }
-        profile(program, folder, self.lines)
-    }
-
     /// Nothing of it is said in a session in which `provoke` has everything go wrong.
     #[track_caller]
     fn is_unsaid(&self, provoke: fn(&mut Client, &Upstream, &[Echo])) {
         for format in FORMATS {
             let pki = Pki::new();
             let upstream = Upstream::mutual(&pki);
-            let program = self.given_to(Client::bridge(&pki, &upstream), pki.path());
+            for (name, text) in &self.files {
+                private(pki.path(), name, text);
+            }
+            let program = profile(Client::bridge(&pki, &upstream), pki.path(), self.lines);
             let mut client = Client::start(&loud(program, format));
             client.handshake();
             upstream.wait_for_listener();
@@ -98,25 +93,27 @@ impl Signer {
     }
 }
 
-pub(super) fn token_of_many_requests() -> Signer {
+fn token_of_many_requests() -> Signer {
     let lines = "jwt = { alg = 'HS256', iss = 'me', key = { file = 'FOLDER/key' } }";
     Signer::with_shared_secret(lines, |seen| {
         let value = seen.header("authorization").unwrap();
-        vec![value, value.strip_prefix("Bearer ").unwrap()]
+        let token = value.strip_prefix("Bearer ").unwrap();
+        vec![value, token, token.rsplit('.').next().unwrap()]
     })
 }
 
-pub(super) fn token_of_one_request() -> Signer {
+fn token_of_one_request() -> Signer {
     let lines = "[profile.test.jwt]\nalg = 'ES256'\nper_request = true\nheader = 'X-Token'\n\
                  prefix = 'DPoP'\nkey = { file = 'FOLDER/key' }\n\
                  claims = { htm = '{method}', hash = '{body_sha256}' }";
     Signer::with_private_key(&rcgen::PKCS_ECDSA_P256_SHA256, lines, |seen| {
         let value = seen.header("x-token").unwrap();
-        vec![value, value.strip_prefix("DPoP ").unwrap()]
+        let token = value.strip_prefix("DPoP ").unwrap();
+        vec![value, token, token.rsplit('.').next().unwrap()]
     })
 }
 
-pub(super) fn code_by_a_preset() -> Signer {
+fn code_by_a_preset() -> Signer {
     let lines = "hmac = { preset = 'timestamp-body', header = 'X-Signature',
                           key = { file = 'FOLDER/key' } }";
     Signer::with_shared_secret(lines, |seen| {
@@ -125,27 +122,18 @@ pub(super) fn code_by_a_preset() -> Signer {
     })
 }
 
-/// A key is worth the same in each of its spellings: as it is written down, and as it is.
-fn codes_by_keys_in_digits() -> [Signer; 2] {
-    [
-        (
-            "hmac = { preset = 'body', key_encoding = 'hex', key = 'file:FOLDER/key' }",
-            canary::hex(Canary::TEXT),
-        ),
-        (
-            "hmac = { preset = 'body', key_encoding = 'base64', key = 'file:FOLDER/key' }",
-            BASE64_STANDARD.encode(Canary::TEXT),
-        ),
-    ]
-    .map(|(lines, written)| {
-        let mut signer = Signer::with_shared_secret(lines, |seen| {
-            let value = seen.header("x-hub-signature-256").unwrap();
-            vec![value, value.strip_prefix("sha256=").unwrap()]
-        });
-        signer.files = vec![("key", written.clone())];
-        signer.keys.push(written);
-        signer
-    })
+/// The same with a key that is written otherwise: neither what is written nor its bytes are said.
+fn code_with_a_key_written(encoding: &str, spell: fn(&[u8]) -> String) -> Signer {
+    let lines = match encoding {
+        "hex" => "hmac = { preset = 'body', key = { file = 'FOLDER/key' }, key_encoding = 'hex' }",
+        _ => "hmac = { preset = 'body', key = { file = 'FOLDER/key' }, key_encoding = 'base64' }",
+    };
+    let mut signer = Signer::with_shared_secret(lines, |seen| {
+        let value = seen.header("x-hub-signature-256").unwrap();
+        vec![value, value.strip_prefix("sha256=").unwrap()]
+    });
+    signer.files = vec![("key", spell(Canary::TEXT.as_bytes()))];
+    signer
 }
 
 /// The name of its key is a secret as well, though not from the upstream.
@@ -163,14 +151,14 @@ fn code_in_a_header_of_ones_own() -> Signer {
     signer
 }
 
-pub(super) fn signature_by_a_private_key() -> Signer {
+fn signature_by_a_private_key() -> Signer {
     let lines = "http_signature = { alg = 'ed25519', keyid = 'me', nonce = true,
                                     key = { file = 'FOLDER/key' } }";
     let made: Made = |seen| vec![seen.header("signature").unwrap()];
     Signer::with_private_key(&rcgen::PKCS_ED25519, lines, made)
 }
 
-pub(super) fn signature_by_a_shared_secret() -> Signer {
+fn signature_by_a_shared_secret() -> Signer {
     let lines = "http_signature = { alg = 'hmac-sha256', keyid = 'me',
                                     key = { file = 'FOLDER/key' } }";
     Signer::with_shared_secret(lines, |seen| vec![seen.header("signature").unwrap()])
@@ -206,10 +194,11 @@ fn a_code_by_a_preset() {
 }
 
 #[test]
-fn a_code_by_a_key_that_is_written_in_hex_or_base64() {
-    for signer in codes_by_keys_in_digits() {
-        signer.is_unsaid(failures::provoke);
-    }
+fn a_code_with_a_key_in_hex_or_base64() {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    code_with_a_key_written("hex", hex).is_unsaid(failures::provoke);
+    let base64 = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
+    code_with_a_key_written("base64", base64).is_unsaid(failures::provoke);
 }
 
 #[test]
@@ -239,16 +228,27 @@ fn the_bytes_of_a_signature_by_themselves() {
     }
 }
 
-#[test]
-fn what_the_request_before_carried_in_the_path_of_a_redirect() {
-    for signer in [
+fn of_each_kind() -> [Signer; 6] {
+    [
         token_of_many_requests(),
         token_of_one_request(),
         code_by_a_preset(),
         code_in_a_header_of_ones_own(),
         signature_by_a_private_key(),
         signature_of_aws(),
-    ] {
+    ]
+}
+
+#[test]
+fn what_the_request_before_carried_in_the_path_of_a_redirect() {
+    for signer in of_each_kind() {
         signer.is_unsaid(failures::redirect);
+    }
+}
+
+#[test]
+fn what_was_made_for_an_upstream_that_is_gone() {
+    for signer in of_each_kind() {
+        signer.is_unsaid(failures::loss);
     }
 }

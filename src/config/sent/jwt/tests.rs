@@ -132,6 +132,7 @@ fn mistakes_are_found_at_start_where_they_stand() {
         (&format!("{es256}audience = \"a\""), "4: audience", "unknown key"),
         (&format!("{es256}aud = []"), "4: aud", "empty list"),
         (&format!("{es256}lifetime = 5"), "4: lifetime", "expected 10s or more"),
+        (&format!("{es256}lifetime = \"25h\""), "4: lifetime", "expected 24h or less"),
         (&format!("{es256}lifetime = \"soon\""), "4: lifetime", "expected a time"),
         (&format!("{es256}key_encoding = \"pem\""), "4: key_encoding", "one of raw, hex, base64"),
         (&format!("{es256}header = \"Host\""), "4: header", "can't be set"),

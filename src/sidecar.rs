@@ -1,0 +1,178 @@
+//! The sidecar: HTTP in from this machine, the same credentials and the same upstream as the bridge.
+//!
+//! It holds a company's keys open on a local port. So the guard decides on every head before a body
+//! is read, nothing that a caller says of its own identity goes on, and everything is bounded.
+
+pub mod admin;
+mod connection;
+mod drain;
+mod figures;
+mod forward;
+pub mod guard;
+mod heard;
+mod hops;
+pub mod listener;
+pub mod notify;
+mod path;
+pub mod peer;
+mod respond;
+mod room;
+mod route;
+mod sessions;
+mod tunnel;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::FutureExt as _;
+use tokio::{io::AsyncWriteExt as _, time::sleep};
+
+use self::{
+    figures::Figures,
+    forward::Forward,
+    listener::{Listener, Stream},
+    peer::Peer,
+    room::Room,
+};
+pub use self::{forward::Times, room::Limits, route::Route};
+use crate::{failure::Failure, secret::Held};
+
+/// Before the next try when no connection can be accepted (out of descriptors).
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What a connection is told that there is no room for.
+const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+    proxy-status: countersign; error=connection_limit_reached\r\n\
+    content-length: 0\r\nconnection: close\r\n\r\n";
+
+/// The sidecar's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who may ask.
+    pub guard: guard::Settings,
+    /// The token that a caller must show.
+    pub token: Option<Held>,
+    /// How much is under way at a time.
+    pub limits: Limits,
+    /// How long a request may take.
+    pub times: Times,
+    /// How long what is under way may take after `stop`.
+    pub drain: Duration,
+    /// The service manager.
+    pub notify: notify::Settings,
+}
+
+/// What is open to callers, and to who looks after the sidecar.
+pub struct Listeners {
+    /// For requests.
+    pub public: Vec<Listener>,
+    /// For health and figures.
+    pub admin: Option<Listener>,
+}
+
+/// Carries the requests that come in by `listeners` over `routes`, until `stop` resolves; then ends
+/// what is under way, in the time that is set for it or until `now` resolves.
+///
+/// # Errors
+///
+/// At the configuration stage: a route has no upstream.
+pub async fn run(
+    settings: Settings,
+    routes: Vec<Route>,
+    listeners: Listeners,
+    stop: impl Future<Output: std::fmt::Debug>,
+    now: impl AsyncFnOnce(),
+) -> Result<(), Failure> {
+    let (drain, mut leave) = drain::new();
+    let forward = Arc::new(Forward {
+        lanes: routes.into_iter().map(route::Lane::new).collect::<Result<_, _>>()?,
+        guard: settings.guard,
+        token: settings.token,
+        room: Room::new(settings.limits),
+        times: settings.times,
+        max_message: settings.limits.max_message,
+        drain,
+        figures: Figures::new(),
+    });
+    let admin = listeners.admin.map(|listener| {
+        tracing::info!("telling of itself on {}", listener.name());
+        // It tells that we leave, and is not waited for.
+        tokio::spawn(admin::serve(listener, Arc::downgrade(&forward)))
+    });
+    for listener in listeners.public {
+        tracing::info!("listening on {}", listener.name());
+        tokio::spawn(accept(listener, Arc::clone(&forward)));
+    }
+    settings.notify.tell("READY=1");
+    let living = tokio::spawn(settings.notify.clone().live());
+    let reason = stop.await;
+    tracing::info!(?reason, "leaving: what is under way ends first");
+    settings.notify.tell("STOPPING=1");
+    leave.say();
+    drop(forward);
+    tokio::select! {
+        () = leave.finished() => tracing::info!("left"),
+        () = sleep(settings.drain) => tracing::warn!("left, and some requests had not ended in time"),
+        () = now() => tracing::warn!("left at once: some requests had not ended"),
+    }
+    living.abort();
+    if let Some(admin) = admin {
+        // Its socket is taken away with it.
+        admin.abort();
+        let _ = admin.await;
+    }
+    Ok(())
+}
+
+/// Takes connections until the sidecar leaves, and then those that were waiting already.
+async fn accept(listener: Listener, forward: Arc<Forward>) {
+    let mut leaving = forward.drain.leaving();
+    let mut failed = false;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut leaving => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                failed = false;
+                admit(&listener, stream, peer, &forward);
+            }
+            Err(error) => {
+                if !failed {
+                    tracing::warn!("{} takes no connections: {error}", listener.name());
+                }
+                failed = true;
+                sleep(PAUSE).await;
+            }
+        }
+    }
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        admit(&listener, stream, peer, &forward);
+    }
+}
+
+fn admit(listener: &Listener, mut stream: Stream, peer: Peer, forward: &Arc<Forward>) {
+    let forward = Arc::clone(forward);
+    let Some(place) = forward.room.connection() else {
+        tracing::warn!(%peer, rule = "connections", "there is no room for another connection");
+        // Under TLS nobody would understand it.
+        let secured = listener.tls().is_some();
+        tokio::spawn(async move {
+            if secured {
+                return;
+            }
+            // Not waited for: it fits the socket's buffer, or the caller does not read.
+            let _ = stream.write_all(NO_ROOM).now_or_never();
+            let _ = stream.shutdown().now_or_never();
+        });
+        return;
+    };
+    let (tls, counted) = (listener.tls().cloned(), forward.figures.connection());
+    tokio::spawn(async move {
+        match tls {
+            Some(tls) => connection::secure(forward, stream, peer, tls).await,
+            None => connection::serve(forward, stream, peer, None).await,
+        }
+        drop((place, counted));
+    });
+}

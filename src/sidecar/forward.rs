@@ -1,0 +1,304 @@
+//! A request on its way: admitted, read whole, sent with its route's credentials; and the response
+//! on its way back, as it comes.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, request::Parts};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::time::timeout;
+use tower::Service as _;
+
+use super::{
+    drain::Drain,
+    figures::{Counted, Figures, NO_ROUTE},
+    guard::{self, Denied},
+    hops,
+    peer::{Identity, Peer},
+    respond::Refusal,
+    room::{Place, Room},
+    route::Lane,
+    sessions::SESSION,
+    tunnel,
+};
+use crate::{
+    failure::{Failure, Stage},
+    redaction,
+    secret::{Held, Secret},
+    service::{Body, Carried, Request},
+};
+
+/// What carries requests: the same for all connections.
+pub(super) struct Forward {
+    pub(super) guard: guard::Settings,
+    /// The token that a caller must show.
+    pub(super) token: Option<Held>,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) room: Room,
+    pub(super) times: Times,
+    pub(super) max_message: usize,
+    pub(super) drain: Drain,
+    pub(super) figures: Figures,
+}
+
+/// How long a request may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Until its head is there, the first of a connection or the next.
+    pub head: Duration,
+    /// Until its body is; and until the caller takes some more of an answer.
+    pub body: Duration,
+    /// Until the head of the response is.
+    pub response: Duration,
+}
+
+impl Forward {
+    /// The response to a request of `peer`; every request has exactly one.
+    pub(super) async fn answer(
+        &self,
+        request: http::Request<Incoming>,
+        peer: &Peer,
+    ) -> Response<Streaming> {
+        let one_at_a_time = request.version() <= http::Version::HTTP_11;
+        let (begun, mut route, counted) = (Instant::now(), None, self.figures.request());
+        let answered = self.carry(request, peer, &mut route).await;
+        let rule = answered.as_ref().err().map(Refusal::rule);
+        let mut response = answered.unwrap_or_else(|refusal| {
+            let failure = refusal.failure();
+            let hint = failure.next_step().unwrap_or_default();
+            let rule = refusal.rule();
+            tracing::warn!(%peer, rule, stage = failure.stage().name(), hint, "{failure}");
+            refusal.response().map(Streaming::plain)
+        });
+        let route = route.unwrap_or_else(|| Arc::from(NO_ROUTE));
+        self.figures.answered(&route, response.status(), rule, begun.elapsed());
+        response.body_mut()._counted = Some(counted);
+        if one_at_a_time && self.drain.is_leaving() {
+            // The next request of this connection is for who takes our place.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
+    }
+
+    async fn carry(
+        &self,
+        request: http::Request<Incoming>,
+        peer: &Peer,
+        route: &mut Option<Arc<str>>,
+    ) -> Result<Response<Streaming>, Refusal> {
+        let (mut head, body) = request.into_parts();
+        let identity = peer.identity();
+        let (lane, target) = self.admit(&head, peer, &identity).await?;
+        *route = Some(Arc::clone(&lane.name));
+        let place = self.room.request().await?;
+        let (body, room) = self.read(body).await?;
+
+        let socket = tunnel::asked(&mut head);
+        hops::strip_request(&mut head.headers);
+        if socket.is_some() {
+            tunnel::ask(&mut head.headers);
+        }
+        let session = head.headers.get(SESSION).cloned();
+        let asked = Asked { method: head.method.clone(), target, session, identity };
+        let mut request = Request::new(body);
+        *request.method_mut() = head.method;
+        *request.uri_mut() = asked.target.clone();
+        *request.headers_mut() = head.headers;
+
+        let mut service = if socket.is_some() { &lane.sockets } else { &lane.service }.clone();
+        let response = match timeout(self.times.response, service.call(request)).await {
+            Ok(response) => response?,
+            Err(_) => return Err(Refusal::Silent(self.silent(lane))),
+        };
+        drop(room);
+        Ok(self.bring_back(response, lane, &asked, (socket, place)))
+    }
+
+    /// Decides on the head alone; the route that the request takes, and where it leads.
+    async fn admit(
+        &self,
+        head: &Parts,
+        peer: &Peer,
+        identity: &Identity,
+    ) -> Result<(&Lane, Uri), Refusal> {
+        let token = self.token().await?;
+        guard::admit(&self.guard, head, peer, token.as_deref())?;
+        let lane = self.lane(head).ok_or(Denied::Route)?;
+        lane.sessions.admit(&head.headers, identity)?;
+        let target = lane.target(&head.uri).ok_or(Denied::Route)?;
+        Ok((lane, target))
+    }
+
+    /// The response as it goes back: nothing of ours in it, and nothing of the connection it came by.
+    fn bring_back(
+        &self,
+        response: crate::service::Response,
+        lane: &Lane,
+        asked: &Asked,
+        (socket, place): (Option<OnUpgrade>, Place),
+    ) -> Response<Streaming> {
+        let (mut head, body) = response.into_parts();
+        let tunnel = socket.zip(tunnel::agreed(&mut head));
+        conceal(&mut head.headers, head.extensions.get::<Carried>());
+        hops::strip_response(&mut head.headers);
+        lane.bring_home(&mut head.headers, &asked.target);
+        asked.note(lane, &head);
+        let listens = asked.method == Method::GET && is_event_stream(&head.headers);
+        let until = listens.then(|| self.drain.clone());
+        let mut streaming = Streaming { until, ..Streaming::plain(body) };
+        if let Some((downstream, upstream)) = tunnel {
+            tunnel::ask(&mut head.headers);
+            tokio::spawn(tunnel::carry(downstream, upstream, self.drain.clone(), place));
+        } else {
+            streaming._place = Some(place);
+        }
+        let mut response = Response::new(streaming);
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        response
+    }
+
+    async fn token(&self) -> Result<Option<Arc<Secret>>, Refusal> {
+        let Some(held) = &self.token else { return Ok(None) };
+        match held.current().await {
+            Ok((token, _)) => Ok(Some(token)),
+            Err(error) => {
+                let what = format!("the token that callers must show can't be had: {error}");
+                Err(Failure::new(Stage::Credential, what).into())
+            }
+        }
+    }
+
+    fn lane(&self, head: &Parts) -> Option<&Lane> {
+        if let [only] = self.lanes.as_slice()
+            && !only.has_host()
+        {
+            return Some(only);
+        }
+        let stated = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = head.uri.authority().map(|it| it.as_str()).or(stated).unwrap_or_default();
+        let host = host.parse::<http::uri::Authority>().ok();
+        let host = host.as_ref().map_or("", http::uri::Authority::host);
+        let fitting = self
+            .lanes
+            .iter()
+            .filter_map(|lane| lane.fits(host, head.uri.path()).map(|closeness| (closeness, lane)));
+        fitting.max_by_key(|(closeness, _)| *closeness).map(|(_, lane)| lane)
+    }
+
+    /// The whole body, and the room it takes up.
+    async fn read(&self, body: Incoming) -> Result<(Bytes, Option<Place>), Refusal> {
+        if body.is_end_stream() {
+            return Ok((Bytes::new(), None));
+        }
+        let size = body.size_hint().exact();
+        if size.is_some_and(|size| size > self.max_message as u64) {
+            return Err(Refusal::TooLong(self.max_message));
+        }
+        let room = self.room.body(size).await?;
+        let read = timeout(self.times.body, Limited::new(body, self.max_message).collect());
+        match read.await {
+            Ok(Ok(body)) => Ok((body.to_bytes(), room)),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                Err(Refusal::TooLong(self.max_message))
+            }
+            Ok(Err(_)) => Err(Refusal::Broken("the body of the request broke off")),
+            Err(_) => Err(Refusal::Unread("the body of the request did not come in time")),
+        }
+    }
+
+    fn silent(&self, lane: &Lane) -> Failure {
+        let limit = humantime::format_duration(self.times.response);
+        let what = format!("the upstream of {} gave no answer within {limit}", lane.name);
+        Failure::new(Stage::Response, what)
+            .hint("it may have run all the same; --idle-timeout gives it more time")
+    }
+}
+
+/// What is still to be known of a request when its response is there.
+struct Asked {
+    method: Method,
+    target: Uri,
+    session: Option<HeaderValue>,
+    identity: Identity,
+}
+
+impl Asked {
+    fn note(&self, lane: &Lane, head: &http::response::Parts) {
+        let session = self.session.as_ref().map(HeaderValue::as_bytes);
+        lane.sessions.note(&self.method, head.status, (session, &head.headers), &self.identity);
+    }
+}
+
+/// Takes out what repeats a secret that the request carried: it is none of the caller's business.
+fn conceal(headers: &mut HeaderMap, carried: Option<&Carried>) {
+    let Some(carried) = carried else { return };
+    let repeats = |value: &HeaderValue| {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        redaction::clean(&text, carried.0.iter()) != text
+    };
+    let doomed: Vec<_> =
+        headers.iter().filter(|(_, value)| repeats(value)).map(|(name, _)| name.clone()).collect();
+    for name in doomed {
+        headers.remove(name);
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    kind.len() >= EVENTS.len() && kind[..EVENTS.len()].eq_ignore_ascii_case(EVENTS)
+}
+
+const EVENTS: &[u8] = b"text/event-stream";
+
+/// A response's body on its way to the caller, frame by frame.
+pub(super) struct Streaming {
+    body: Body,
+    /// A stream that is listened to ends when the sidecar leaves; the caller listens elsewhere.
+    until: Option<Drain>,
+    leaving: Option<BoxFuture<'static, ()>>,
+    _place: Option<Place>,
+    _counted: Option<Counted>,
+}
+
+impl Streaming {
+    fn plain(body: Body) -> Self {
+        Self { body, until: None, leaving: None, _place: None, _counted: None }
+    }
+}
+
+impl http_body::Body for Streaming {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let this = &mut *self;
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        let (Some(drain), Poll::Pending) = (&this.until, &frame) else { return frame };
+        let leaving = this.leaving.get_or_insert_with(|| drain.leaving());
+        match leaving.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

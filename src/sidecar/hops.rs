@@ -1,0 +1,146 @@
+//! What of a head belongs to one hop alone, and what a caller says of itself: neither goes on.
+//!
+//! The connection's headers are each side's own (RFC 9110, section 7.6.1). Whoever is asked upstream
+//! believes a proxy's word about the caller, so the caller's own such words end here: they would be
+//! taken for ours.
+
+use http::{HeaderMap, HeaderName, header};
+
+/// The connection's, whether `Connection` names it or not.
+fn is_of_the_connection(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// What a caller is not asked: who it is to the upstream, which way it came, which path it means.
+fn is_of_the_caller(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization"
+            | "proxy-authorization"
+            | "cookie"
+            | "cookie2"
+            | "forwarded"
+            | "via"
+            | "expect"
+            | "x-real-ip"
+            | "x-client-ip"
+            | "true-client-ip"
+            | "cf-connecting-ip"
+            | "client-ip"
+            | "client-cert"
+            | "client-cert-chain"
+            | "x-client-cert"
+            | "x-original-url"
+            | "x-rewrite-url"
+            | "x-original-host"
+            | "remote-user"
+            | "x-remote-user"
+            | "x-authenticated-user"
+            | "x-amzn-oidc-identity"
+    ) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+}
+
+/// The same by the beginnings of their names.
+const BEGINNINGS: [&str; 9] = [
+    "x-forwarded-",
+    "x-envoy-",
+    "x-ssl-client",
+    "ssl-client-",
+    "x-amzn-mtls-",
+    "x-auth-request-",
+    "x-webauth-",
+    "x-goog-iap-",
+    "x-ms-client-principal",
+];
+
+/// Takes from a request what does not go on. The body goes on whole: its length is said anew, and what
+/// follows it is not sent.
+pub(super) fn strip_request(headers: &mut HeaderMap) {
+    let of_the_body = |name: &str| matches!(name, "content-length" | "trailer" | "host");
+    strip(headers, |name| of_the_body(name) || is_of_the_caller(name));
+}
+
+/// Takes from a response what does not go on. Cookies stay here: they are kept for the upstream,
+/// and one that a caller sent would not be believed.
+pub(super) fn strip_response(headers: &mut HeaderMap) {
+    strip(headers, |name| name == "set-cookie");
+}
+
+/// What is there is few, what must not be is many: so each name that is there is looked at, once.
+fn strip(headers: &mut HeaderMap, more: impl Fn(&str) -> bool) {
+    let mut doomed: Vec<HeaderName> = Vec::new();
+    if headers.contains_key(header::CONNECTION) {
+        let values = headers.get_all(header::CONNECTION).iter();
+        let names = values.filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
+        doomed.extend(names.filter_map(|name| name.trim().parse::<HeaderName>().ok()));
+    }
+    let is_doomed = |name: &&HeaderName| is_of_the_connection(name.as_str()) || more(name.as_str());
+    doomed.extend(headers.keys().filter(is_doomed).cloned());
+    for name in doomed {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn a_caller_says_nothing_of_itself() {
+        let mut said = headers(&[
+            ("authorization", "Bearer theirs"),
+            ("Cookie", "session=theirs"),
+            ("X-Forwarded-For", "10.0.0.1"),
+            ("X-Forwarded-Client-Cert", "Subject=\"CN=admin\""),
+            ("Forwarded", "for=10.0.0.1"),
+            ("X-Real-IP", "10.0.0.1"),
+            ("X-SSL-Client-Verify", "SUCCESS"),
+            ("Client-Cert", ":abc:"),
+            ("X-Remote-User", "root"),
+            ("X-Original-URL", "/admin"),
+            ("accept", "text/event-stream"),
+            ("x-tenant", "acme"),
+        ]);
+        strip_request(&mut said);
+        assert_eq!(said, headers(&[("accept", "text/event-stream"), ("x-tenant", "acme")]));
+    }
+
+    #[test]
+    fn a_connection_keeps_what_is_its_own() {
+        let own = [
+            ("connection", "close, X-Hop"),
+            ("connection", "keep-alive"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("mcp-session-id", "s"),
+        ];
+        for strip in [strip_request, strip_response] {
+            let mut said = headers(&own);
+            strip(&mut said);
+            assert_eq!(said, headers(&[("mcp-session-id", "s")]));
+        }
+        let mut said = headers(&[("set-cookie", "a=b"), ("content-length", "3")]);
+        strip_response(&mut said);
+        assert_eq!(said, headers(&[("content-length", "3")]));
+    }
+}
