@@ -332,9 +332,12 @@ impl Process {
         pids.flat_map(proc::command_line).collect()
     }
 
-    /// The variables that the children it has now were started with.
+    /// The variables that the children it has now were started with. One that has not become its
+    /// program yet is still a copy of its parent: that is looked at first, since it may do so now.
     pub fn environments(&self) -> Vec<u8> {
-        self.children().into_iter().flat_map(proc::environment).collect()
+        let own = proc::program(self.pid);
+        let started = |child: &Pid| own.is_none() || proc::program(*child) != own;
+        self.children().into_iter().filter(started).flat_map(proc::environment).collect()
     }
 
     /// The processes whose parent it is.

@@ -25,6 +25,11 @@ pub fn command_line(pid: Pid) -> Vec<u8> {
     fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default()
 }
 
+/// The file that it runs.
+pub fn program(pid: Pid) -> Option<std::path::PathBuf> {
+    fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero())).ok()
+}
+
 /// The variables it was started with, each ended by a null; nothing of one that is gone.
 pub fn environment(pid: Pid) -> Vec<u8> {
     fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default()
