@@ -8,10 +8,12 @@ use crate::{
     cli::{self, Cli, Command},
     config, demo, exec,
     failure::{Failure, Stage},
-    headers, log, outbound,
+    headers,
+    ledger::{self, Ledger},
+    log, outbound,
     service::HttpService,
     shutdown::{self, Parent},
-    sidecar::{self, listener::Listener},
+    sidecar::{self, Heard, health, listener::Listener, notify::Manager},
     stdio::{Input, Output},
     tls,
 };
@@ -25,11 +27,15 @@ const CONFIGURATION: u8 = 78;
 ///
 /// Must be called within a runtime on one thread.
 pub async fn run(cli: &Cli, parent: Parent) -> ExitCode {
-    log::start(config::log(cli));
+    let heard = matches!(cli.command, Some(Command::Serve(_))).then(Heard::default);
+    log::start(config::log(cli), heard.as_ref().map(Heard::layer));
     let result = match &cli.command {
         Some(Command::Demo(said)) => demo::run(said.stdio, parent).await.inspect_err(report),
         Some(Command::Headers(said)) => run_headers(said, parent).await.inspect_err(report),
-        Some(Command::Serve(said)) => run_sidecar(said).await.inspect_err(report),
+        Some(Command::Serve(said)) if said.healthcheck => return run_healthcheck(said).await,
+        Some(Command::Serve(said)) => {
+            run_sidecar(said, heard.unwrap_or_default()).await.inspect_err(report)
+        }
         Some(Command::Exec(said)) => return run_exec(said, parent).await,
         None => run_bridge(&cli.bridge, parent).await,
     };
@@ -72,12 +78,14 @@ async fn prepare(said: &cli::Bridge) -> Result<(bridge::Settings, HttpService), 
     let config = config::load(said)?;
     let tls = reloading(&config).await?;
     let service = outbound::join(&config.upstream, &config.credentials, tls)?;
-    Ok((config.bridge, service))
+    let ledger = ledger(&config.ledger)?;
+    Ok((bridge::Settings { ledger, ..config.bridge }, service))
 }
 
-async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
+async fn run_sidecar(said: &cli::Serve, heard: Heard) -> Result<(), Failure> {
     let stop = shutdown::signalled().map_err(|error| signals(&error))?;
     let config = config::load_serve(said)?;
+    let ledger = ledger(&config.ledger)?;
     let mut inherited = listenfd::ListenFd::from_env();
     let mut listeners = Vec::new();
     for address in &config.listen {
@@ -87,6 +95,10 @@ async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
         config.may_listen(&listener.name(), listener.is_exposed())?;
         listeners.push(listener);
     }
+    let admin = config.admin.as_ref();
+    let admin = admin.map(|it| Listener::open(it, config.access, &mut inherited)).transpose()?;
+    let manager = config.manager.as_ref().map(Manager::find).transpose()?;
+    let watched = sidecar::Watched { ledger, heard, admin, manager };
     let mut routes = Vec::new();
     for routed in config.routes {
         routes.push(route(routed).await?);
@@ -95,13 +107,46 @@ async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
         Ok(again) => drop(again.await),
         Err(_) => std::future::pending().await,
     };
-    sidecar::run(config.settings, routes, listeners, stop, now).await
+    sidecar::run(config.settings, routes, listeners, watched, stop, now).await
+}
+
+/// The logs of requests, opened again at each SIGHUP.
+fn ledger(settings: &ledger::Settings) -> Result<Option<Ledger>, Failure> {
+    let Some(ledger) = Ledger::open(settings)? else { return Ok(None) };
+    let mut hangups = shutdown::hangups().map_err(|error| signals(&error))?;
+    let reopened = ledger.clone();
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            reopened.reopen();
+        }
+    });
+    Ok(Some(ledger))
+}
+
+/// One line for whoever looks, and the code for whoever asked.
+async fn run_healthcheck(said: &cli::Serve) -> ExitCode {
+    let checked = match config::load_healthcheck(said) {
+        Ok(admin) => health::check(&admin).await,
+        Err(failure) => Err(failure),
+    };
+    match checked {
+        Ok(()) => {
+            let _ = Output::stderr().try_write(&[IoSlice::new(b"countersign: ready\n")]);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(FAILED)
+        }
+    }
 }
 
 /// A route with a way of its own: another identity, other credentials, another pool.
 async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
     let config = routed.config;
     let tls = reloading(&config).await?;
+    let current = tls.clone();
+    let certificate = Box::new(move || shown(&current.current()));
     let service = outbound::join_without_redirects(&config.upstream, &config.credentials, tls)?;
     Ok(sidecar::Route {
         name: routed.name,
@@ -109,7 +154,16 @@ async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
         prefix: routed.prefix,
         upstream: config.upstream.url.uri().clone(),
         service,
+        certificate,
     })
+}
+
+/// What is to be known of the client certificate of a generation.
+fn shown(tls: &tls::Tls) -> Option<sidecar::Certificate> {
+    let identity = tls.identity.as_ref()?;
+    let is_out_of_date = identity.expired() || identity.not_yet_valid();
+    let trouble = is_out_of_date.then(|| format!("the client certificate is {identity}"));
+    Some(sidecar::Certificate { not_after: identity.not_after.0, trouble })
 }
 
 /// The TLS configuration, and what keeps it current.

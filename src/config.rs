@@ -32,7 +32,8 @@ use crate::{
     bridge,
     cli::{self, Cli},
     failure::{Failure, Stage},
-    log,
+    ledger, log,
+    sidecar::listener::Address,
     upstream::url::UpstreamUrl,
 };
 
@@ -63,6 +64,8 @@ pub struct Config {
     pub credentials: crate::credentials::Settings,
     /// The limits of the stdio bridge.
     pub bridge: bridge::Settings,
+    /// The logs of requests.
+    pub ledger: ledger::Settings,
 }
 
 /// What is to be said on stderr, which holds whether or not the rest of the configuration does.
@@ -115,7 +118,13 @@ fn settle(said: &Layers, environment: &dyn Fn(&str) -> Option<String>) -> Result
         credentials: credentials::settle(said, &scope, &upstream.url)?,
         upstream,
         tls: tls::settle(said, &scope)?,
+        ledger: ledger::Settings { access: None, audit: audit(said, &scope)? },
     })
+}
+
+/// The file of the audit log.
+fn audit(said: &Layers, scope: &Scope<'_>) -> Result<Option<PathBuf>, Failure> {
+    said.first(|layer| &layer.audit_log).map(|said| scope.path(said)).transpose()
 }
 
 fn scope<'e>(
@@ -161,6 +170,24 @@ fn load_serve_in(
     };
     let limits = limits(&layers)?;
     sidecar::settle(&layers, &self::scope(&layers, environment)?, limits, routes)
+}
+
+/// The address of a sidecar's `--admin`, for who asks it whether it is ready. Nothing else of its
+/// configuration is looked at: no secret is read and no file.
+///
+/// # Errors
+///
+/// As [`load_in`]; also where no address is given.
+pub fn load_healthcheck(said: &cli::Serve) -> Result<Address, Failure> {
+    let scope = Scope::new(&of_process);
+    let profile = profile(&said.bridge.files, &scope)?.unwrap_or_default();
+    let flags = Layer { serve: serve::flags(said)?, ..Layer::default() };
+    let layers = Layers { flags, profile };
+    sidecar::admin(&layers, &scope)?.ok_or_else(|| {
+        let what = "--healthcheck: expected the address of the sidecar's probes, found none";
+        Failure::new(Stage::Configuration, what)
+            .hint("start both with --admin 127.0.0.1:9901, or admin = \"...\" in the profile")
+    })
 }
 
 /// What `countersign exec` is told, by its flags and the environment of the process.
@@ -240,5 +267,6 @@ fn bridge(said: &Layers, url: &UpstreamUrl) -> Result<bridge::Settings, Failure>
         idle_timeout,
         max_in_flight: MAX_IN_FLIGHT,
         drain: DRAIN,
+        ledger: None,
     })
 }

@@ -3,18 +3,25 @@
 //! It holds a company's keys open on a local port. So the guard decides on every head before a body
 //! is read, nothing that a caller says of its own identity goes on, and everything is bounded.
 
+mod admin;
 mod connection;
 mod drain;
+mod figures;
 mod forward;
 pub mod guard;
+pub mod health;
 mod hops;
 pub mod listener;
+pub mod notify;
 mod path;
 pub mod peer;
+mod ready;
+mod record;
 mod respond;
 mod room;
 mod route;
 mod sessions;
+mod trace;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,13 +29,22 @@ use futures_util::future::FutureExt as _;
 use tokio::{io::AsyncWriteExt as _, time::sleep};
 
 use self::{
+    admin::Admin,
+    drain::Drain,
+    figures::Figures,
     forward::Forward,
     listener::{Listener, Stream},
     peer::Peer,
+    record::Observers,
     room::Room,
 };
-pub use self::{forward::Times, room::Limits, route::Route};
-use crate::{failure::Failure, secret::Held};
+pub use self::{
+    figures::Heard,
+    forward::Times,
+    room::Limits,
+    route::{Certificate, Route},
+};
+use crate::{failure::Failure, ledger::Ledger, secret::Held};
 
 /// Before the next try when no connection can be accepted (out of descriptors).
 const PAUSE: Duration = Duration::from_millis(50);
@@ -53,6 +69,19 @@ pub struct Settings {
     pub drain: Duration,
 }
 
+/// Who watches the sidecar at work.
+#[derive(Default)]
+pub struct Watched {
+    /// The logs of requests.
+    pub ledger: Option<Ledger>,
+    /// What is counted elsewhere.
+    pub heard: Heard,
+    /// Where probes and figures are asked for.
+    pub admin: Option<Listener>,
+    /// Who is told that it is ready.
+    pub manager: Option<notify::Manager>,
+}
+
 /// Carries the requests that come in by `listeners` over `routes`, until `stop` resolves; then ends
 /// what is under way, in the time that is set for it or until `now` resolves.
 ///
@@ -63,11 +92,47 @@ pub async fn run(
     settings: Settings,
     routes: Vec<Route>,
     listeners: Vec<Listener>,
+    watched: Watched,
     stop: impl Future<Output: std::fmt::Debug>,
     now: impl AsyncFnOnce(),
 ) -> Result<(), Failure> {
     let (drain, mut leave) = drain::new();
-    let forward = Arc::new(Forward {
+    let (manager, limit) = (watched.manager, settings.drain);
+    let (ledger, admin) = (watched.ledger, watched.admin);
+    let figures = admin.as_ref().map(|_| Arc::new(Figures::new(&watched.heard)));
+    let observers = Observers { ledger, figures: figures.clone() };
+    let forward = forward(settings, routes, drain, observers)?;
+    if let (Some(listener), Some(figures)) = (admin, figures) {
+        administer(listener, figures, &forward);
+    }
+    for listener in listeners {
+        tracing::info!("listening on {}", listener.name());
+        tokio::spawn(accept(listener, Arc::clone(&forward)));
+    }
+    let manager = manager.as_ref().inspect(|manager| manager.ready());
+    let reason = beside(manager, stop).await;
+    tracing::info!(?reason, "leaving: what is under way ends first");
+    manager.inspect(|manager| manager.stopping());
+    leave.say();
+    drop(forward);
+    let left = async {
+        tokio::select! {
+            () = leave.finished() => tracing::info!("left"),
+            () = sleep(limit) => tracing::warn!("left, and some requests had not ended in time"),
+            () = now() => tracing::warn!("left at once: some requests had not ended"),
+        }
+    };
+    beside(manager, left).await;
+    Ok(())
+}
+
+fn forward(
+    settings: Settings,
+    routes: Vec<Route>,
+    drain: Drain,
+    observers: Observers,
+) -> Result<Arc<Forward>, Failure> {
+    Ok(Arc::new(Forward {
         lanes: routes.into_iter().map(route::Lane::new).collect::<Result<_, _>>()?,
         guard: settings.guard,
         token: settings.token,
@@ -75,21 +140,30 @@ pub async fn run(
         times: settings.times,
         max_message: settings.limits.max_message,
         drain,
-    });
-    for listener in listeners {
-        tracing::info!("listening on {}", listener.name());
-        tokio::spawn(accept(listener, Arc::clone(&forward)));
-    }
-    let reason = stop.await;
-    tracing::info!(?reason, "leaving: what is under way ends first");
-    leave.say();
-    drop(forward);
+        observers,
+    }))
+}
+
+/// Answers probes from here on.
+fn administer(listener: Listener, figures: Arc<Figures>, forward: &Arc<Forward>) {
+    tracing::info!("answering probes on {}", listener.name());
+    let users = forward.guard.users.clone();
+    let admin = Admin {
+        forward: Arc::downgrade(forward),
+        leaving: forward.drain.unwaited(),
+        figures,
+        guard: guard::Settings { users, ..guard::Settings::default() },
+    };
+    tokio::spawn(admin::serve(admin, listener));
+}
+
+/// `work`, and signs of life for the service manager until it is done.
+async fn beside<T>(manager: Option<&notify::Manager>, work: impl Future<Output = T>) -> T {
+    let Some(manager) = manager else { return work.await };
     tokio::select! {
-        () = leave.finished() => tracing::info!("left"),
-        () = sleep(settings.drain) => tracing::warn!("left, and some requests had not ended in time"),
-        () = now() => tracing::warn!("left at once: some requests had not ended"),
+        done = work => done,
+        never = manager.live() => match never {},
     }
-    Ok(())
 }
 
 /// Takes connections until the sidecar leaves, and then those that were waiting already.
@@ -131,8 +205,9 @@ fn admit(mut stream: Stream, peer: Peer, forward: &Arc<Forward>) {
         });
         return;
     };
+    let counted = forward.observers.connection();
     tokio::spawn(async move {
         connection::serve(forward, stream, peer).await;
-        drop(place);
+        drop((place, counted));
     });
 }

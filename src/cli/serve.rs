@@ -52,6 +52,16 @@ pub struct Serve {
     #[arg(long, value_name = "TIME", help_heading = "Limits")]
     pub drain_timeout: Option<String>,
 
+    /// Address for /healthz, /readyz and /metrics, on this machine
+    #[arg(long, value_name = "ADDR", help_heading = "Operation")]
+    pub admin: Option<String>,
+    /// File that gets one line of JSON for each request; - is stdout
+    #[arg(long, value_name = "FILE", help_heading = "Operation")]
+    pub access_log: Option<String>,
+    /// Ask the sidecar at --admin whether it is ready, and exit with 0 or 1
+    #[arg(long, help_heading = "Operation")]
+    pub healthcheck: bool,
+
     /// What the way to the upstream is told.
     #[command(flatten)]
     pub bridge: Bridge,

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The keys of the table.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 17] = [
     "listen",
     "listen_mode",
     "listen_group",
@@ -24,6 +24,8 @@ pub(super) const KEYS: [&str; 15] = [
     "header_timeout",
     "body_timeout",
     "drain_timeout",
+    "admin",
+    "access_log",
     "routes",
 ];
 
@@ -46,6 +48,8 @@ pub(super) struct Said {
     pub(super) head: Option<Stated<String>>,
     pub(super) body: Option<Stated<String>>,
     pub(super) drain: Option<Stated<String>>,
+    pub(super) admin: Option<Stated<String>>,
+    pub(super) access_log: Option<Stated<String>>,
     pub(super) routes: Vec<Stated<Route>>,
 }
 
@@ -83,6 +87,8 @@ pub(super) fn flags(said: &cli::Serve) -> Result<Said, Failure> {
         head: text("--header-timeout", &said.header_timeout),
         body: text("--body-timeout", &said.body_timeout),
         drain: text("--drain-timeout", &said.drain_timeout),
+        admin: text("--admin", &said.admin),
+        access_log: text("--access-log", &said.access_log),
         routes: Vec::new(),
     })
 }
@@ -114,6 +120,8 @@ pub(super) fn read(table: &Item<'_>) -> Result<Said, Failure> {
             "header_timeout" => said.head = Some(item.scalar()?),
             "body_timeout" => said.body = Some(item.scalar()?),
             "drain_timeout" => said.drain = Some(item.scalar()?),
+            "admin" => said.admin = Some(item.string()?),
+            "access_log" => said.access_log = Some(item.string()?),
             "routes" => said.routes = routes(&item)?,
             _ => return Err(item.unknown(&KEYS)),
         }

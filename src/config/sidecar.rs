@@ -16,9 +16,11 @@ use super::{
 };
 use crate::{
     failure::{Failure, Stage},
+    ledger::{self, Destination},
     sidecar::{
         Limits, Settings, Times, guard,
         listener::{Access, Address, FIRST_INHERITED},
+        notify,
     },
 };
 
@@ -47,6 +49,12 @@ pub struct Sidecar {
     pub unsafe_listen: bool,
     /// Where requests go; at least one.
     pub routes: Vec<Routed>,
+    /// The logs of requests.
+    pub ledger: ledger::Settings,
+    /// Where probes and figures are asked for.
+    pub admin: Option<Address>,
+    /// Who is told that it is ready.
+    pub manager: Option<notify::Settings>,
 }
 
 /// A way to one upstream.
@@ -113,6 +121,10 @@ impl Route {
             let refused = place.refuse("expected a prefix or a host, found neither");
             return Err(refused.hint("prefix = \"/NAME\" is where its paths begin here"));
         }
+        if config.ledger.audit.is_some() {
+            let refused = place.refuse("the audit log is that of the sidecar, not of a route");
+            return Err(refused.hint("put audit_log into the profile that has the routes"));
+        }
         let prefix = self.prefix.as_ref().map(|said| match said.value.strip_prefix('/') {
             Some(_) if !said.value.contains(['?', '#', '%', '\\']) => Ok(said.value.clone()),
             _ => Err(said.place.refuse("expected the beginning of a path, as in \"/github\"")),
@@ -160,7 +172,53 @@ pub(super) fn settle(
         group: first(said, |it| &it.group).map(group).transpose()?,
     };
     let unsafe_listen = first(said, |it| &it.unsafe_listen).copied().unwrap_or(false);
-    Ok(Sidecar { settings, listen, access, unsafe_listen, routes })
+    let access_log = first(said, |it| &it.access_log).map(|said| destination(said, scope));
+    let ledger =
+        ledger::Settings { access: access_log.transpose()?, audit: super::audit(said, scope)? };
+    let admin = admin(said, scope)?;
+    let manager = manager(scope)?;
+    Ok(Sidecar { settings, listen, access, unsafe_listen, routes, ledger, admin, manager })
+}
+
+/// Where probes and figures are asked for: on this machine alone, since nobody proves who asks.
+pub(super) fn admin(said: &Layers, scope: &Scope<'_>) -> Result<Option<Address>, Failure> {
+    let Some(said) = first(said, |it| &it.admin) else { return Ok(None) };
+    match address(said, scope)? {
+        Address::Inherited(_) => {
+            Err(said.place.refuse("expected an address, found a descriptor").hint(ADMIN))
+        }
+        address if address.is_exposed() => {
+            let what = "expected an address of this machine, found one for the network";
+            Err(said.place.refuse(what).hint(ADMIN))
+        }
+        address => Ok(Some(address)),
+    }
+}
+
+const ADMIN: &str = "write it as 127.0.0.1:9901, [::1]:9901 or unix:/run/countersign-admin.sock; \
+                     for a probe from elsewhere, run countersign serve --healthcheck here";
+
+fn destination(said: &Stated<String>, scope: &Scope<'_>) -> Result<Destination, Failure> {
+    match &*said.value {
+        "-" => Ok(Destination::Stdout),
+        _ => scope.path(said).map(Destination::File),
+    }
+}
+
+/// The service manager, as it says itself (sd_notify(3), sd_watchdog_enabled(3)).
+fn manager(scope: &Scope<'_>) -> Result<Option<notify::Settings>, Failure> {
+    let of = |name| scope.variable(name).filter(|value| !value.is_empty());
+    let Some(socket) = of("NOTIFY_SOCKET") else { return Ok(None) };
+    let ours = std::process::id().to_string();
+    let watchdog = of("WATCHDOG_USEC").filter(|_| of("WATCHDOG_PID").is_none_or(|it| it == ours));
+    let watchdog = watchdog.map(|time| match time.parse() {
+        Ok(microseconds @ 2..) => Ok(Duration::from_micros(microseconds)),
+        _ => {
+            let place = Place::Variable("WATCHDOG_USEC");
+            Err(place.refuse("expected a number of microseconds").hint("it is for systemd to set"))
+        }
+    });
+    Ok(Some(notify::Settings { socket: socket.into(), watchdog: watchdog.transpose()? }))
 }
 
 /// The flag's value, else the profile's.

@@ -22,6 +22,7 @@ use super::{
     guard::{self, Denied},
     hops,
     peer::{Identity, Peer},
+    record::{Observers, Record},
     respond::Refusal,
     room::{Place, Room},
     route::Lane,
@@ -44,6 +45,7 @@ pub(super) struct Forward {
     pub(super) times: Times,
     pub(super) max_message: usize,
     pub(super) drain: Drain,
+    pub(super) observers: Observers,
 }
 
 /// How long a request may take.
@@ -61,12 +63,16 @@ impl Forward {
     /// The response to a request of `peer`; every request has exactly one.
     pub(super) async fn answer(
         &self,
-        request: http::Request<Incoming>,
+        mut request: http::Request<Incoming>,
         peer: &Peer,
     ) -> Response<Streaming> {
         let one_at_a_time = request.version() <= http::Version::HTTP_11;
-        let mut response = self.carry(request, peer).await.unwrap_or_else(|refusal| {
+        // Dropped with this future, it is written all the same.
+        let mut record = self.observers.begin(&mut request, peer);
+        let response = self.carry(request, peer, &mut record).await;
+        let mut response = response.unwrap_or_else(|refusal| {
             let failure = refusal.failure();
+            record.refused(&refusal, &failure);
             let hint = failure.next_step().unwrap_or_default();
             let rule = refusal.rule();
             tracing::warn!(%peer, rule, stage = failure.stage().name(), hint, "{failure}");
@@ -77,24 +83,28 @@ impl Forward {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
-        response
+        record.answered(response.status());
+        response.map(|body| body.noted_in(record))
     }
 
     async fn carry(
         &self,
         request: http::Request<Incoming>,
         peer: &Peer,
+        record: &mut Record,
     ) -> Result<Response<Streaming>, Refusal> {
         let (mut head, body) = request.into_parts();
         let token = self.token().await?;
         guard::admit(&self.guard, &head, peer, token.as_deref())?;
         let lane = self.lane(&head).ok_or(Denied::Route)?;
+        record.takes(&lane.name);
         let identity = peer.identity();
         lane.sessions.admit(&head.headers, &identity)?;
         let target = lane.target(&head.uri).ok_or(Denied::Route)?;
 
         let place = self.room.request().await?;
         let (body, _room) = self.read(body).await?;
+        record.read(&body);
         hops::strip_request(&mut head.headers);
         let asked = Asked::of(&head, identity);
         let mut request = Request::new(body);
@@ -115,7 +125,7 @@ impl Forward {
         let until = (asked.method == Method::GET && is_event_stream(&head.headers))
             .then(|| self.drain.clone());
         let mut response =
-            Response::new(Streaming { body, until, leaving: None, _place: Some(place) });
+            Response::new(Streaming { until, _place: Some(place), ..Streaming::plain(body) });
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         Ok(response)
@@ -167,7 +177,7 @@ impl Forward {
 
     fn silent(&self, lane: &Lane) -> Failure {
         let limit = humantime::format_duration(self.times.response);
-        let what = format!("the upstream of {} gave no answer within {limit}", lane.name);
+        let what = format!("the upstream of {} gave no answer within {limit}", lane.name.0);
         Failure::new(Stage::Response, what)
             .hint("it may have run all the same; --idle-timeout gives it more time")
     }
@@ -218,12 +228,36 @@ pub(super) struct Streaming {
     /// A stream that is listened to ends when the sidecar leaves; the caller listens elsewhere.
     until: Option<Drain>,
     leaving: Option<BoxFuture<'static, ()>>,
+    record: Option<Record>,
     _place: Option<Place>,
 }
 
 impl Streaming {
     fn plain(body: Body) -> Self {
-        Self { body, until: None, leaving: None, _place: None }
+        Self { body, until: None, leaving: None, record: None, _place: None }
+    }
+
+    fn noted_in(self, mut record: Record) -> Self {
+        if self.body.is_end_stream() {
+            record.ended();
+        }
+        Self { record: Some(record), ..self }
+    }
+
+    /// What of the body goes out.
+    fn note(&mut self, frame: Option<&Result<Frame<Bytes>, Failure>>) {
+        let Some(record) = &mut self.record else { return };
+        match frame {
+            Some(Ok(frame)) => {
+                record.sent(frame.data_ref().map_or(0, Bytes::len));
+                // Who knows that nothing follows does not ask for it.
+                if self.body.is_end_stream() {
+                    record.ended();
+                }
+            }
+            Some(Err(failure)) => record.broke(failure),
+            None => record.ended(),
+        }
     }
 }
 
@@ -237,10 +271,16 @@ impl http_body::Body for Streaming {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
         let frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let Poll::Ready(frame) = &frame {
+            this.note(frame.as_ref());
+        }
         let (Some(drain), Poll::Pending) = (&this.until, &frame) else { return frame };
         let leaving = this.leaving.get_or_insert_with(|| drain.leaving());
         match leaving.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Ready(()) => {
+                this.note(None);
+                Poll::Ready(None)
+            }
             Poll::Pending => Poll::Pending,
         }
     }

@@ -10,10 +10,10 @@ use http::{
 };
 use url::Url;
 
-use super::{path::below, sessions::Sessions};
+use super::{figures::Name, path::below, sessions::Sessions};
 use crate::{
     failure::{Failure, Stage},
-    service::HttpService,
+    service::{HttpService, Request},
 };
 
 /// Headers of a response that may name the place of something.
@@ -31,12 +31,27 @@ pub struct Route {
     pub upstream: Uri,
     /// The way there.
     pub service: HttpService,
+    /// The client certificate that is shown there now, if there is one.
+    pub certificate: Shown,
+}
+
+/// Tells of the client certificate of now.
+pub(super) type Shown = Box<dyn Fn() -> Option<Certificate> + Send + Sync>;
+
+/// What probes and figures tell of a client certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The last moment in which it is valid, in seconds since 1970.
+    pub not_after: i64,
+    /// Why it is of no use now.
+    pub trouble: Option<String>,
 }
 
 /// A route that is taken.
 pub(super) struct Lane {
-    pub(super) name: String,
+    pub(super) name: Name,
     pub(super) service: HttpService,
+    pub(super) certificate: Shown,
     pub(super) sessions: Sessions,
     host: Option<String>,
     /// Where paths begin here and there, both without a slash at their end.
@@ -59,8 +74,9 @@ impl Lane {
         let base = target.path().trim_end_matches('/').to_owned();
         let prefix = route.prefix.map(|prefix| prefix.trim_end_matches('/').to_owned());
         Ok(Self {
-            name: route.name,
+            name: Name(route.name.into()),
             service: route.service,
+            certificate: route.certificate,
             sessions: Sessions::default(),
             host: route.host,
             prefix: prefix.unwrap_or_else(|| base.clone()),
@@ -83,11 +99,14 @@ impl Lane {
     /// The upstream's URL for a request that fits.
     pub(super) fn target(&self, asked: &Uri) -> Option<Uri> {
         let rest = below(asked.path(), &self.prefix)?;
-        let mut target = format!("{}{rest}", self.base);
+        self.at(format!("{}{rest}", self.base), asked.query())
+    }
+
+    fn at(&self, mut target: String, asked: Option<&str>) -> Option<Uri> {
         if target.is_empty() {
             target.push('/');
         }
-        let queries = [self.query.as_deref(), asked.query()];
+        let queries = [self.query.as_deref(), asked];
         for (query, mark) in queries.into_iter().flatten().zip(['?', '&']) {
             target.push(mark);
             target.push_str(query);
@@ -95,6 +114,13 @@ impl Lane {
         let target = PathAndQuery::try_from(target).ok()?;
         let builder = Uri::builder().scheme(self.scheme.clone());
         builder.authority(self.authority.clone()).path_and_query(target).build().ok()
+    }
+
+    /// A request to the upstream that no caller made.
+    pub(super) fn request_of_our_own(&self) -> Request {
+        let mut request = Request::default();
+        *request.uri_mut() = self.at(self.base.clone(), None).unwrap_or_default();
+        request
     }
 
     /// Makes the upstream's own URLs in a response lead here; those of others stay as they are.
@@ -135,7 +161,6 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
-    use crate::service::Request;
 
     fn lane(prefix: Option<&str>, upstream: &str) -> Lane {
         let service = service_fn(|_: Request| async { Err(Failure::new(Stage::Send, "nowhere")) });
@@ -145,6 +170,7 @@ mod tests {
             prefix: prefix.map(str::to_owned),
             upstream: upstream.parse().unwrap(),
             service: HttpService::new(service),
+            certificate: Box::new(|| None),
         };
         Lane::new(route).unwrap()
     }
