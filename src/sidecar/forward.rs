@@ -232,13 +232,18 @@ pub(super) struct Streaming {
     _place: Option<Place>,
 }
 
+/// Whether nothing follows of a body, by its own word or by its length.
+fn is_whole(body: &Body) -> bool {
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
+}
+
 impl Streaming {
     fn plain(body: Body) -> Self {
         Self { body, until: None, leaving: None, record: None, _place: None }
     }
 
     fn noted_in(self, mut record: Record) -> Self {
-        if self.body.is_end_stream() {
+        if is_whole(&self.body) {
             record.ended();
         }
         Self { record: Some(record), ..self }
@@ -251,7 +256,7 @@ impl Streaming {
             Some(Ok(frame)) => {
                 record.sent(frame.data_ref().map_or(0, Bytes::len));
                 // Who knows that nothing follows does not ask for it.
-                if self.body.is_end_stream() {
+                if is_whole(&self.body) {
                     record.ended();
                 }
             }
