@@ -97,7 +97,7 @@ async fn run_sidecar(said: &cli::Serve, heard: Heard) -> Result<(), Failure> {
     }
     let admin = config.admin.as_ref();
     let admin = admin.map(|it| Listener::open(it, config.access, &mut inherited)).transpose()?;
-    let manager = config.manager.as_ref().map(Manager::find).transpose()?;
+    let manager = config.manager.as_ref().and_then(Manager::find);
     let watched = sidecar::Watched { ledger, heard, admin, manager };
     let mut routes = Vec::new();
     for routed in config.routes {

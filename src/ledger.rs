@@ -142,14 +142,12 @@ impl Ledger {
     }
 }
 
-#[expect(clippy::ref_option, reason = "as serde calls it")]
 fn moment<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     let time = time.unwrap_or(SystemTime::UNIX_EPOCH);
     serializer.collect_str(&humantime::format_rfc3339_millis(time))
 }
 
 /// With three decimals: a microsecond.
-#[expect(clippy::ref_option, reason = "as serde calls it")]
 fn milliseconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     let microseconds = time.unwrap_or_default().as_micros();
     serializer.serialize_f64(microseconds as f64 / 1000.0)

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    figures::Figures,
+    figures::{Figures, Stands},
     forward::Forward,
     guard,
     listener::{Listener, Stream},
@@ -118,7 +118,12 @@ impl Admin {
     fn metrics(&self) -> Response<Full<Bytes>> {
         let forward = self.forward.upgrade();
         let lanes = forward.as_ref().map_or(&[][..], |forward| &forward.lanes);
-        match self.figures.text(lanes) {
+        let stand = lanes.iter().map(|lane| Stands {
+            route: lane.name.clone(),
+            sessions: lane.sessions.len(),
+            not_after: (lane.certificate)().map(|certificate| certificate.not_after),
+        });
+        match self.figures.text(stand) {
             Ok(text) => response(StatusCode::OK, METRICS, text),
             Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "no figures".to_owned()),
         }

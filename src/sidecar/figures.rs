@@ -18,7 +18,6 @@ use prometheus_client::{
 };
 
 pub use self::heard::Heard;
-use super::{respond::Refusal, route::Lane};
 
 /// Upper ends of the classes of durations, in seconds: from a call on the same machine to one that
 /// waits for a person.
@@ -62,6 +61,14 @@ pub(super) struct Finished<'a> {
     pub(super) bytes: (u64, u64),
     pub(super) head: Option<Duration>,
     pub(super) whole: Duration,
+}
+
+/// How a route stands at the moment.
+pub(super) struct Stands {
+    pub(super) route: Name,
+    pub(super) sessions: usize,
+    /// The end of its client certificate.
+    pub(super) not_after: Option<i64>,
 }
 
 /// All figures.
@@ -143,8 +150,8 @@ impl Figures {
     }
 
     /// A request was refused.
-    pub(super) fn refused(&self, refusal: &Refusal) {
-        self.refusals.get_or_create(&By { rule: refusal.rule() }).inc();
+    pub(super) fn refused(&self, rule: &'static str) {
+        self.refusals.get_or_create(&By { rule }).inc();
     }
 
     /// A request that came is over.
@@ -173,14 +180,14 @@ impl Figures {
         Open(Arc::clone(self))
     }
 
-    /// All of it as text.
-    pub(super) fn text(&self, lanes: &[Lane]) -> Result<String, fmt::Error> {
-        for lane in lanes {
-            let of = Of { route: lane.name.clone() };
-            let sessions = i64::try_from(lane.sessions.len()).unwrap_or(i64::MAX);
+    /// All of it as text, with how each route stands now.
+    pub(super) fn text(&self, routes: impl Iterator<Item = Stands>) -> Result<String, fmt::Error> {
+        for Stands { route, sessions, not_after } in routes {
+            let of = Of { route };
+            let sessions = i64::try_from(sessions).unwrap_or(i64::MAX);
             self.sessions.get_or_create(&of).set(sessions);
-            if let Some(certificate) = (lane.certificate)() {
-                self.not_after.get_or_create(&of).set(certificate.not_after);
+            if let Some(not_after) = not_after {
+                self.not_after.get_or_create(&of).set(not_after);
             }
         }
         let mut written = String::new();
@@ -238,7 +245,7 @@ mod tests {
         let open = figures.connection();
         figures.finished(&finished(Some(200), None));
         figures.finished(&finished(Some(502), Some("tls")));
-        let text = figures.text(&[]).unwrap();
+        let text = figures.text(std::iter::empty()).unwrap();
         for line in [
             "countersign_requests_total{route=\"a\",class=\"2xx\",stage=\"\"} 1",
             "countersign_requests_total{route=\"a\",class=\"5xx\",stage=\"tls\"} 1",
@@ -254,6 +261,6 @@ mod tests {
         }
         assert!(text.ends_with("# EOF\n"), "{text}");
         drop(open);
-        assert!(figures.text(&[]).unwrap().contains("countersign_connections 0"));
+        assert!(figures.text(std::iter::empty()).unwrap().contains("countersign_connections 0"));
     }
 }

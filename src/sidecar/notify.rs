@@ -1,7 +1,7 @@
 //! What the service manager is told (sd_notify(3)): ready, stopping, still alive.
 //!
-//! A datagram of a few words to the socket that it named. It is told, not asked: what can't be sent
-//! is said once, and ends nothing.
+//! A datagram of a few words to the socket that it named. It is told, not asked: a manager that is
+//! not there ends nothing, since the variable may have come from one that is none of ours.
 
 use std::{
     convert::Infallible,
@@ -12,8 +12,6 @@ use std::{
 };
 
 use tokio::time::{MissedTickBehavior, interval};
-
-use crate::failure::{Failure, Stage};
 
 /// A service manager that wants to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,19 +29,17 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Finds the way.
-    ///
-    /// # Errors
-    ///
-    /// At [`Stage::Configuration`]: there is no such socket.
-    pub fn find(settings: &Settings) -> Result<Self, Failure> {
-        let socket = connected(&settings.socket).map_err(|error| {
-            let name = settings.socket.display();
-            let what = format!("NOTIFY_SOCKET: the service manager is not at {name}: {error}");
-            Failure::new(Stage::Configuration, what)
-                .hint("it is for systemd to set; unset it where there is none")
-        })?;
-        Ok(Self { socket, watchdog: settings.watchdog })
+    /// Finds the way; says so where there is none.
+    #[must_use]
+    pub fn find(settings: &Settings) -> Option<Self> {
+        match connected(&settings.socket) {
+            Ok(socket) => Some(Self { socket, watchdog: settings.watchdog }),
+            Err(error) => {
+                let name = settings.socket.display();
+                tracing::warn!("NOTIFY_SOCKET: nobody is told anything at {name}: {error}");
+                None
+            }
+        }
     }
 
     /// Everything listens.
@@ -138,9 +134,8 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_is_not_there_is_said() {
+    fn a_manager_that_is_not_there_ends_nothing() {
         let settings = Settings { socket: "/nowhere/notify".into(), watchdog: None };
-        let failure = Manager::find(&settings).map(|_| ()).unwrap_err();
-        assert!(failure.what().contains("NOTIFY_SOCKET: "), "{failure}");
+        assert!(Manager::find(&settings).is_none());
     }
 }

@@ -127,7 +127,7 @@ impl Record {
         let (stage, rule) = (failure.stage().name(), refusal.rule());
         noted.failed = Some(Failed { stage, rule: Some(rule).filter(|rule| *rule != stage) });
         if let Some(figures) = &noted.observers.figures {
-            figures.refused(refusal);
+            figures.refused(rule);
         }
     }
 

@@ -16,7 +16,7 @@ const PARENT_ID: std::ops::Range<usize> = 36..52;
 const FLAGS: std::ops::Range<usize> = 53..55;
 /// The request may have been recorded, as it is in the access log; without it, upstreams that follow
 /// their callers would stop recording.
-const SAMPLED: &str = "01";
+const SAMPLED: &[u8] = b"01";
 
 /// The random part of a trace that is begun: its id, and that of its first parent.
 pub(super) type Fresh = [u8; 24];
@@ -43,12 +43,19 @@ pub(super) fn carry(
     }
     headers.remove(PARENT);
     headers.remove(STATE);
-    let fresh = fresh()?;
-    let digits: String = fresh.iter().map(|byte| format!("{byte:02x}")).collect();
-    let (trace, parent) = digits.split_at(TRACE.len());
-    let value = HeaderValue::try_from(format!("00-{trace}-{parent}-{SAMPLED}")).ok()?;
-    headers.insert(PARENT, value);
-    trace.as_bytes().try_into().ok().map(TraceId)
+    let parent = begun(fresh()?);
+    headers.insert(PARENT, HeaderValue::from_bytes(&parent).ok()?);
+    parent[TRACE].try_into().ok().map(TraceId)
+}
+
+fn begun(fresh: Fresh) -> [u8; LENGTH] {
+    let mut parent = *b"00-................................-................-..";
+    let digits = fresh.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    for (place, digit) in TRACE.chain(PARENT_ID).zip(digits) {
+        parent[place] = b"0123456789abcdef"[usize::from(digit)];
+    }
+    parent[FLAGS].copy_from_slice(SAMPLED);
+    parent
 }
 
 /// The trace that a request says it belongs to.
