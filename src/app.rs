@@ -13,9 +13,10 @@ use crate::{
     log, outbound,
     service::HttpService,
     shutdown::{self, Parent},
-    sidecar::{self, Heard, health, listener::Listener, notify::Manager},
+    sidecar::{self, Told, listener::Listener},
     stdio::{Input, Output},
-    tls,
+    tls::{self, inbound},
+    upstream,
 };
 
 /// Failed while running.
@@ -27,14 +28,13 @@ const CONFIGURATION: u8 = 78;
 ///
 /// Must be called within a runtime on one thread.
 pub async fn run(cli: &Cli, parent: Parent) -> ExitCode {
-    let heard = matches!(cli.command, Some(Command::Serve(_))).then(Heard::default);
-    log::start(config::log(cli), heard.as_ref().map(Heard::layer));
+    let told = matches!(cli.command, Some(Command::Serve(_))).then(Told::default);
+    log::start(config::log(cli), told.as_ref().map(Told::layer));
     let result = match &cli.command {
         Some(Command::Demo(said)) => demo::run(said.stdio, parent).await.inspect_err(report),
         Some(Command::Headers(said)) => run_headers(said, parent).await.inspect_err(report),
-        Some(Command::Serve(said)) if said.healthcheck => return run_healthcheck(said).await,
         Some(Command::Serve(said)) => {
-            run_sidecar(said, heard.unwrap_or_default()).await.inspect_err(report)
+            run_sidecar(said, told.unwrap_or_default()).await.inspect_err(report)
         }
         Some(Command::Exec(said)) => return run_exec(said, parent).await,
         None => run_bridge(&cli.bridge, parent).await,
@@ -82,24 +82,37 @@ async fn prepare(said: &cli::Bridge) -> Result<(bridge::Settings, HttpService), 
     Ok((bridge::Settings { ledger, ..config.bridge }, service))
 }
 
-async fn run_sidecar(said: &cli::Serve, heard: Heard) -> Result<(), Failure> {
+async fn run_sidecar(said: &cli::Serve, told: Told) -> Result<(), Failure> {
+    if said.healthcheck {
+        return sidecar::admin::probe(&config::load_admin(said)?).await;
+    }
     let stop = shutdown::signalled().map_err(|error| signals(&error))?;
     let config = config::load_serve(said)?;
     let ledger = ledger(&config.ledger)?;
+    let tls = match &config.tls {
+        Some(settings) => Some(of_listeners(settings.clone()).await?),
+        None => None,
+    };
     let mut inherited = listenfd::ListenFd::from_env();
-    let mut listeners = Vec::new();
+    let mut public = Vec::new();
     for address in &config.listen {
         config.may_listen(&address.to_string(), address.is_exposed())?;
         let listener = Listener::open(address, config.access, &mut inherited)?;
         // What was inherited is known only now.
         config.may_listen(&listener.name(), listener.is_exposed())?;
-        listeners.push(listener);
+        public.push(match &tls {
+            Some(tls) => listener.secured(tls),
+            None => listener,
+        });
     }
-    let admin = config.admin.as_ref();
-    let admin = admin.map(|it| Listener::open(it, config.access, &mut inherited)).transpose()?;
-    let manager = config.manager.as_ref().and_then(Manager::find);
-    let watched = sidecar::Watched { ledger, heard, admin, manager };
+    let open = |address| Listener::open(address, config.access, &mut inherited);
+    let admin = config.admin.as_ref().map(open).transpose()?;
+    let listeners = sidecar::Listeners { public, admin };
+    let watched = sidecar::Watched { ledger, told };
     let mut routes = Vec::new();
+    if said.demo {
+        routes.push(demo::route().await?);
+    }
     for routed in config.routes {
         routes.push(route(routed).await?);
     }
@@ -123,47 +136,31 @@ fn ledger(settings: &ledger::Settings) -> Result<Option<Ledger>, Failure> {
     Ok(Some(ledger))
 }
 
-/// One line for whoever looks, and the code for whoever asked.
-async fn run_healthcheck(said: &cli::Serve) -> ExitCode {
-    let checked = match config::load_healthcheck(said) {
-        Ok(admin) => health::check(&admin).await,
-        Err(failure) => Err(failure),
-    };
-    match checked {
-        Ok(()) => {
-            let _ = Output::stderr().try_write(&[IoSlice::new(b"countersign: ready\n")]);
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            report(&failure);
-            ExitCode::from(FAILED)
-        }
-    }
+/// The TLS of the listeners, and what keeps it current.
+async fn of_listeners(settings: inbound::Settings) -> Result<inbound::Current, Failure> {
+    let hangups = shutdown::hangups().map_err(|error| signals(&error))?;
+    let (current, watching) = inbound::start(settings, hangups).await?;
+    tokio::spawn(watching);
+    Ok(current)
 }
 
 /// A route with a way of its own: another identity, other credentials, another pool.
 async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
     let config = routed.config;
     let tls = reloading(&config).await?;
-    let current = tls.clone();
-    let certificate = Box::new(move || shown(&current.current()));
-    let service = outbound::join_without_redirects(&config.upstream, &config.credentials, tls)?;
+    let join =
+        |upstream| outbound::join_without_redirects(upstream, &config.credentials, tls.clone());
+    let service = join(&config.upstream)?;
+    let sockets = join(&upstream::Settings { upgrades: true, ..config.upstream.clone() })?;
     Ok(sidecar::Route {
         name: routed.name,
         host: routed.host,
         prefix: routed.prefix,
         upstream: config.upstream.url.uri().clone(),
         service,
-        certificate,
+        sockets,
+        tls: Some(tls),
     })
-}
-
-/// What is to be known of the client certificate of a generation.
-fn shown(tls: &tls::Tls) -> Option<sidecar::Certificate> {
-    let identity = tls.identity.as_ref()?;
-    let is_out_of_date = identity.expired() || identity.not_yet_valid();
-    let trouble = is_out_of_date.then(|| format!("the client certificate is {identity}"));
-    Some(sidecar::Certificate { not_after: identity.not_after.0, trouble })
 }
 
 /// The TLS configuration, and what keeps it current.

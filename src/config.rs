@@ -33,7 +33,6 @@ use crate::{
     cli::{self, Cli},
     failure::{Failure, Stage},
     ledger, log,
-    sidecar::listener::Address,
     upstream::url::UpstreamUrl,
 };
 
@@ -145,6 +144,23 @@ pub fn load_serve(said: &cli::Serve) -> Result<Sidecar, Failure> {
     load_serve_in(said, &of_process)
 }
 
+/// Where a sidecar with these flags would tell of itself.
+///
+/// # Errors
+///
+/// As [`load_in`]; and if it would tell nowhere.
+pub fn load_admin(said: &cli::Serve) -> Result<crate::sidecar::listener::Address, Failure> {
+    let scope = Scope::new(&of_process);
+    let profile = profile(&said.bridge.files, &scope)?.unwrap_or_default();
+    let mut layers = Layers { flags: flags::layer(&said.bridge)?, profile };
+    layers.flags.serve = serve::flags(said)?;
+    sidecar::admin(&layers, &scope)?.ok_or_else(|| {
+        let what = "--healthcheck asks a running sidecar, but not where";
+        Failure::new(Stage::Configuration, what)
+            .hint("--admin ADDR is where it tells of itself, as in --admin 127.0.0.1:9901")
+    })
+}
+
 fn load_serve_in(
     said: &cli::Serve,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -154,6 +170,8 @@ fn load_serve_in(
     let mut layers = Layers { flags: flags::layer(&said.bridge)?, profile };
     layers.flags.serve = serve::flags(said)?;
     let routes = match sidecar::routes(&layers)? {
+        // The demo has a route of its own.
+        _ if said.demo => Vec::new(),
         [] => vec![Routed::only(settle(&layers, environment)?)],
         routes => {
             // There are routes, so there is a file.
@@ -170,24 +188,6 @@ fn load_serve_in(
     };
     let limits = limits(&layers)?;
     sidecar::settle(&layers, &self::scope(&layers, environment)?, limits, routes)
-}
-
-/// The address of a sidecar's `--admin`, for who asks it whether it is ready. Nothing else of its
-/// configuration is looked at: no secret is read and no file.
-///
-/// # Errors
-///
-/// As [`load_in`]; also where no address is given.
-pub fn load_healthcheck(said: &cli::Serve) -> Result<Address, Failure> {
-    let scope = Scope::new(&of_process);
-    let profile = profile(&said.bridge.files, &scope)?.unwrap_or_default();
-    let flags = Layer { serve: serve::flags(said)?, ..Layer::default() };
-    let layers = Layers { flags, profile };
-    sidecar::admin(&layers, &scope)?.ok_or_else(|| {
-        let what = "--healthcheck: expected the address of the sidecar's probes, found none";
-        Failure::new(Stage::Configuration, what)
-            .hint("start both with --admin 127.0.0.1:9901, or admin = \"...\" in the profile")
-    })
 }
 
 /// What `countersign exec` is told, by its flags and the environment of the process.

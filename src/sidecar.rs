@@ -3,13 +3,13 @@
 //! It holds a company's keys open on a local port. So the guard decides on every head before a body
 //! is read, nothing that a caller says of its own identity goes on, and everything is bounded.
 
-mod admin;
+pub mod admin;
 mod connection;
 mod drain;
 mod figures;
 mod forward;
 pub mod guard;
-pub mod health;
+mod heard;
 mod hops;
 pub mod listener;
 pub mod notify;
@@ -22,6 +22,7 @@ mod room;
 mod route;
 mod sessions;
 mod trace;
+mod tunnel;
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +31,6 @@ use tokio::{io::AsyncWriteExt as _, time::sleep};
 
 use self::{
     admin::Admin,
-    drain::Drain,
     figures::Figures,
     forward::Forward,
     listener::{Listener, Stream},
@@ -38,12 +38,7 @@ use self::{
     record::Observers,
     room::Room,
 };
-pub use self::{
-    figures::Heard,
-    forward::Times,
-    room::Limits,
-    route::{Certificate, Route},
-};
+pub use self::{figures::Told, forward::Times, room::Limits, route::Route};
 use crate::{failure::Failure, ledger::Ledger, secret::Held};
 
 /// Before the next try when no connection can be accepted (out of descriptors).
@@ -67,6 +62,16 @@ pub struct Settings {
     pub times: Times,
     /// How long what is under way may take after `stop`.
     pub drain: Duration,
+    /// The service manager.
+    pub notify: notify::Settings,
+}
+
+/// What is open to callers, and to who looks after the sidecar.
+pub struct Listeners {
+    /// For requests.
+    pub public: Vec<Listener>,
+    /// For health and figures.
+    pub admin: Option<Listener>,
 }
 
 /// Who watches the sidecar at work.
@@ -75,11 +80,7 @@ pub struct Watched {
     /// The logs of requests.
     pub ledger: Option<Ledger>,
     /// What is counted elsewhere.
-    pub heard: Heard,
-    /// Where probes and figures are asked for.
-    pub admin: Option<Listener>,
-    /// Who is told that it is ready.
-    pub manager: Option<notify::Manager>,
+    pub told: Told,
 }
 
 /// Carries the requests that come in by `listeners` over `routes`, until `stop` resolves; then ends
@@ -91,48 +92,16 @@ pub struct Watched {
 pub async fn run(
     settings: Settings,
     routes: Vec<Route>,
-    listeners: Vec<Listener>,
+    listeners: Listeners,
     watched: Watched,
     stop: impl Future<Output: std::fmt::Debug>,
     now: impl AsyncFnOnce(),
 ) -> Result<(), Failure> {
     let (drain, mut leave) = drain::new();
-    let (manager, limit) = (watched.manager, settings.drain);
-    let (ledger, admin) = (watched.ledger, watched.admin);
-    let figures = admin.as_ref().map(|_| Arc::new(Figures::new(&watched.heard)));
-    let observers = Observers { ledger, figures: figures.clone() };
-    let forward = forward(settings, routes, drain, observers)?;
-    if let (Some(listener), Some(figures)) = (admin, figures) {
-        administer(listener, figures, &forward);
-    }
-    for listener in listeners {
-        tracing::info!("listening on {}", listener.name());
-        tokio::spawn(accept(listener, Arc::clone(&forward)));
-    }
-    let manager = manager.as_ref().inspect(|manager| manager.ready());
-    let reason = beside(manager, stop).await;
-    tracing::info!(?reason, "leaving: what is under way ends first");
-    manager.inspect(|manager| manager.stopping());
-    leave.say();
-    drop(forward);
-    let left = async {
-        tokio::select! {
-            () = leave.finished() => tracing::info!("left"),
-            () = sleep(limit) => tracing::warn!("left, and some requests had not ended in time"),
-            () = now() => tracing::warn!("left at once: some requests had not ended"),
-        }
-    };
-    beside(manager, left).await;
-    Ok(())
-}
-
-fn forward(
-    settings: Settings,
-    routes: Vec<Route>,
-    drain: Drain,
-    observers: Observers,
-) -> Result<Arc<Forward>, Failure> {
-    Ok(Arc::new(Forward {
+    // What nobody can ask for is not counted.
+    let figures = listeners.admin.as_ref().map(|_| Arc::new(Figures::new(&watched.told)));
+    let observers = Observers { ledger: watched.ledger, figures: figures.clone() };
+    let forward = Arc::new(Forward {
         lanes: routes.into_iter().map(route::Lane::new).collect::<Result<_, _>>()?,
         guard: settings.guard,
         token: settings.token,
@@ -141,29 +110,38 @@ fn forward(
         max_message: settings.limits.max_message,
         drain,
         observers,
-    }))
-}
-
-/// Answers probes from here on.
-fn administer(listener: Listener, figures: Arc<Figures>, forward: &Arc<Forward>) {
-    tracing::info!("answering probes on {}", listener.name());
-    let users = forward.guard.users.clone();
-    let admin = Admin {
-        forward: Arc::downgrade(forward),
-        leaving: forward.drain.unwaited(),
-        figures,
-        guard: guard::Settings { users, ..guard::Settings::default() },
-    };
-    tokio::spawn(admin::serve(admin, listener));
-}
-
-/// `work`, and signs of life for the service manager until it is done.
-async fn beside<T>(manager: Option<&notify::Manager>, work: impl Future<Output = T>) -> T {
-    let Some(manager) = manager else { return work.await };
-    tokio::select! {
-        done = work => done,
-        never = manager.live() => match never {},
+    });
+    let admin = listeners.admin.zip(figures).map(|(listener, figures)| {
+        tracing::info!("telling of itself on {}", listener.name());
+        let users = forward.guard.users.clone();
+        let guard = guard::Settings { users, ..guard::Settings::default() };
+        // It tells that we leave, and is not waited for.
+        let admin = Admin { forward: Arc::downgrade(&forward), figures, guard };
+        tokio::spawn(admin::serve(listener, admin))
+    });
+    for listener in listeners.public {
+        tracing::info!("listening on {}", listener.name());
+        tokio::spawn(accept(listener, Arc::clone(&forward)));
     }
+    settings.notify.tell("READY=1");
+    let living = tokio::spawn(settings.notify.clone().live());
+    let reason = stop.await;
+    tracing::info!(?reason, "leaving: what is under way ends first");
+    settings.notify.tell("STOPPING=1");
+    leave.say();
+    drop(forward);
+    tokio::select! {
+        () = leave.finished() => tracing::info!("left"),
+        () = sleep(settings.drain) => tracing::warn!("left, and some requests had not ended in time"),
+        () = now() => tracing::warn!("left at once: some requests had not ended"),
+    }
+    living.abort();
+    if let Some(admin) = admin {
+        // Its socket is taken away with it.
+        admin.abort();
+        let _ = admin.await;
+    }
+    Ok(())
 }
 
 /// Takes connections until the sidecar leaves, and then those that were waiting already.
@@ -178,7 +156,7 @@ async fn accept(listener: Listener, forward: Arc<Forward>) {
         match accepted {
             Ok((stream, peer)) => {
                 failed = false;
-                admit(stream, peer, &forward);
+                admit(&listener, stream, peer, &forward);
             }
             Err(error) => {
                 if !failed {
@@ -190,24 +168,32 @@ async fn accept(listener: Listener, forward: Arc<Forward>) {
         }
     }
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        admit(stream, peer, &forward);
+        admit(&listener, stream, peer, &forward);
     }
 }
 
-fn admit(mut stream: Stream, peer: Peer, forward: &Arc<Forward>) {
+fn admit(listener: &Listener, mut stream: Stream, peer: Peer, forward: &Arc<Forward>) {
     let forward = Arc::clone(forward);
     let Some(place) = forward.room.connection() else {
-        tracing::warn!(%peer, "there is no room for another connection");
+        tracing::warn!(%peer, rule = "connections", "there is no room for another connection");
+        // Under TLS nobody would understand it.
+        let secured = listener.tls().is_some();
         tokio::spawn(async move {
+            if secured {
+                return;
+            }
             // Not waited for: it fits the socket's buffer, or the caller does not read.
             let _ = stream.write_all(NO_ROOM).now_or_never();
             let _ = stream.shutdown().now_or_never();
         });
         return;
     };
-    let counted = forward.observers.connection();
+    let (tls, counted) = (listener.tls().cloned(), forward.observers.connection());
     tokio::spawn(async move {
-        connection::serve(forward, stream, peer).await;
+        match tls {
+            Some(tls) => connection::secure(forward, stream, peer, tls).await,
+            None => connection::serve(forward, stream, peer, None).await,
+        }
         drop((place, counted));
     });
 }

@@ -13,6 +13,7 @@ mod explain;
 mod files;
 mod generations;
 pub mod identity;
+pub mod inbound;
 mod key;
 mod pem;
 pub mod pins;

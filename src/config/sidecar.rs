@@ -22,6 +22,7 @@ use crate::{
         listener::{Access, Address, FIRST_INHERITED},
         notify,
     },
+    tls::inbound,
 };
 
 /// Where it listens if nothing is said.
@@ -43,18 +44,18 @@ pub struct Sidecar {
     pub settings: Settings,
     /// Where it listens.
     pub listen: Vec<Address>,
+    /// Where it tells of itself.
+    pub admin: Option<Address>,
     /// Who may open its Unix sockets.
     pub access: Access,
-    /// Whether it may listen beyond this machine without TLS.
+    /// The TLS of its TCP listeners.
+    pub tls: Option<inbound::Settings>,
+    /// Whether it may listen beyond this machine without client certificates.
     pub unsafe_listen: bool,
-    /// Where requests go; at least one.
+    /// Where requests go; nowhere in the demo.
     pub routes: Vec<Routed>,
     /// The logs of requests.
     pub ledger: ledger::Settings,
-    /// Where probes and figures are asked for.
-    pub admin: Option<Address>,
-    /// Who is told that it is ready.
-    pub manager: Option<notify::Settings>,
 }
 
 /// A way to one upstream.
@@ -83,14 +84,16 @@ impl Sidecar {
     ///
     /// At [`Stage::Configuration`]: nothing proves who asks, or nobody said that it is meant.
     pub fn may_listen(&self, name: &str, exposed: bool) -> Result<(), Failure> {
-        if !exposed || (self.unsafe_listen && self.settings.token.is_some()) {
+        let certified = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if !exposed || certified || (self.unsafe_listen && self.settings.token.is_some()) {
             return Ok(());
         }
         let what =
             format!("{name} can be reached from other machines, and nothing proves who asks there");
         Err(Failure::new(Stage::Configuration, what).hint(
-            "listen on 127.0.0.1 or unix:PATH; to let the network in without TLS all the same, \
-             give it a token and say so: --inbound-bearer REF --unsafe-listen",
+            "listen on 127.0.0.1 or unix:PATH, or ask for client certificates: --listen-cert FILE \
+             --listen-key FILE --client-ca FILE; to let the network in without, give it a token and \
+             say so: --inbound-bearer REF --unsafe-listen",
         ))
     }
 }
@@ -160,6 +163,7 @@ pub(super) fn settle(
         limits: Limits { connections, requests, queue: QUEUE, patience: PATIENCE, max_message },
         times,
         drain: time(|it| &it.drain, DRAIN)?,
+        notify: notify(scope),
     };
     let listen = listed(said, |it| &it.listen).iter().map(|said| address(said, scope));
     let mut listen = listen.collect::<Result<Vec<_>, _>>()?;
@@ -172,31 +176,13 @@ pub(super) fn settle(
         group: first(said, |it| &it.group).map(group).transpose()?,
     };
     let unsafe_listen = first(said, |it| &it.unsafe_listen).copied().unwrap_or(false);
+    let tls = tls(said, scope)?;
+    let admin = admin(said, scope)?;
     let access_log = first(said, |it| &it.access_log).map(|said| destination(said, scope));
     let ledger =
         ledger::Settings { access: access_log.transpose()?, audit: super::audit(said, scope)? };
-    let admin = admin(said, scope)?;
-    let manager = manager(scope)?;
-    Ok(Sidecar { settings, listen, access, unsafe_listen, routes, ledger, admin, manager })
+    Ok(Sidecar { settings, listen, admin, access, tls, unsafe_listen, routes, ledger })
 }
-
-/// Where probes and figures are asked for: on this machine alone, since nobody proves who asks.
-pub(super) fn admin(said: &Layers, scope: &Scope<'_>) -> Result<Option<Address>, Failure> {
-    let Some(said) = first(said, |it| &it.admin) else { return Ok(None) };
-    match address(said, scope)? {
-        Address::Inherited(_) => {
-            Err(said.place.refuse("expected an address, found a descriptor").hint(ADMIN))
-        }
-        address if address.is_exposed() => {
-            let what = "expected an address of this machine, found one for the network";
-            Err(said.place.refuse(what).hint(ADMIN))
-        }
-        address => Ok(Some(address)),
-    }
-}
-
-const ADMIN: &str = "write it as 127.0.0.1:9901, [::1]:9901 or unix:/run/countersign-admin.sock; \
-                     for a probe from elsewhere, run countersign serve --healthcheck here";
 
 fn destination(said: &Stated<String>, scope: &Scope<'_>) -> Result<Destination, Failure> {
     match &*said.value {
@@ -205,20 +191,58 @@ fn destination(said: &Stated<String>, scope: &Scope<'_>) -> Result<Destination, 
     }
 }
 
-/// The service manager, as it says itself (sd_notify(3), sd_watchdog_enabled(3)).
-fn manager(scope: &Scope<'_>) -> Result<Option<notify::Settings>, Failure> {
-    let of = |name| scope.variable(name).filter(|value| !value.is_empty());
-    let Some(socket) = of("NOTIFY_SOCKET") else { return Ok(None) };
-    let ours = std::process::id().to_string();
-    let watchdog = of("WATCHDOG_USEC").filter(|_| of("WATCHDOG_PID").is_none_or(|it| it == ours));
-    let watchdog = watchdog.map(|time| match time.parse() {
-        Ok(microseconds @ 2..) => Ok(Duration::from_micros(microseconds)),
-        _ => {
-            let place = Place::Variable("WATCHDOG_USEC");
-            Err(place.refuse("expected a number of microseconds").hint("it is for systemd to set"))
-        }
-    });
-    Ok(Some(notify::Settings { socket: socket.into(), watchdog: watchdog.transpose()? }))
+/// The TLS of the listeners. It is replaced as a whole: a certificate from a flag has nothing to do
+/// with the key of a profile.
+fn tls(said: &Layers, scope: &Scope<'_>) -> Result<Option<inbound::Settings>, Failure> {
+    let of_flags = said.flags.serve.cert.is_some();
+    let from = if of_flags { &said.flags.serve } else { &said.profile.serve };
+    let client_ca = first(said, |it| &it.client_ca);
+    let Some(cert) = &from.cert else {
+        let names = listed(said, |it| &it.names).first();
+        let stray = [&said.flags.serve.key, &from.key].into_iter().flatten().chain(client_ca);
+        return match stray.chain(names).next() {
+            None => Ok(None),
+            Some(said) => Err(said
+                .place
+                .refuse("expected a certificate of the listeners beside it, found none")
+                .hint(
+                    "client certificates are part of TLS: --listen-cert FILE, --listen-key FILE",
+                )),
+        };
+    };
+    if let (None, Some(name)) = (client_ca, listed(said, |it| &it.names).first()) {
+        let refused = name.place.refuse("no client certificate is asked for");
+        return Err(refused.hint("--client-ca FILE says whose certificates are accepted"));
+    }
+    Ok(Some(inbound::Settings {
+        cert: scope.path(cert)?,
+        key: scope.path(from.key.as_ref().unwrap_or(cert))?,
+        client_ca: client_ca.map(|said| scope.path(said)).transpose()?,
+    }))
+}
+
+/// Where it tells of itself: to this machine alone.
+pub(super) fn admin(said: &Layers, scope: &Scope<'_>) -> Result<Option<Address>, Failure> {
+    let Some(said) = first(said, |it| &it.admin) else { return Ok(None) };
+    let address = address(said, scope)?;
+    // Where an inherited socket listens is not known, so it is none either.
+    if address.is_exposed() || matches!(address, Address::Inherited(_)) {
+        let refused = said.place.refuse("expected an address of this machine alone");
+        return Err(refused.hint("127.0.0.1:9901 and unix:PATH are: it asks nobody who they are"));
+    }
+    Ok(Some(address))
+}
+
+/// What systemd says of whom to tell (sd_notify(3)).
+fn notify(scope: &Scope<'_>) -> notify::Settings {
+    let watchdog = scope.variable("WATCHDOG_USEC").and_then(|every| every.parse().ok());
+    // A watchdog of another process, which handed its environment on.
+    let own =
+        scope.variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+    notify::Settings {
+        socket: scope.variable("NOTIFY_SOCKET").filter(|name| !name.is_empty()),
+        watchdog: watchdog.filter(|every| own && *every > 0).map(Duration::from_micros),
+    }
 }
 
 /// The flag's value, else the profile's.
@@ -254,6 +278,11 @@ fn guarded(said: &Layers, scope: &Scope<'_>) -> Result<guard::Settings, Failure>
         let user = scope.text(said)?.parse();
         user.map_err(|_| said.place.refuse("expected the number of a user, as id -u prints it"))
     });
+    // DNS names are in lower case on both sides; URIs are as they are (RFC 3986, section 6.2.2.1).
+    let names = listed(said, |it| &it.names).iter().map(|said| {
+        let name = scope.text(said)?;
+        Ok::<_, Failure>(if name.contains("://") { name } else { name.to_ascii_lowercase() })
+    });
     let mut users = users.collect::<Result<Vec<u32>, Failure>>()?;
     if users.is_empty() {
         users.push(rustix::process::geteuid().as_raw());
@@ -262,7 +291,7 @@ fn guarded(said: &Layers, scope: &Scope<'_>) -> Result<guard::Settings, Failure>
         hosts: hosts.collect::<Result<_, _>>()?,
         origins: origins.collect::<Result<_, _>>()?,
         users,
-        names: Vec::new(),
+        names: names.collect::<Result<_, _>>()?,
         required: first(said, |it| &it.required).map(|it| required(it, scope)).transpose()?,
     })
 }

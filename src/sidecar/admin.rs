@@ -1,7 +1,5 @@
-//! Probes and figures on a listener of their own, for this machine alone.
-//!
-//! It answers three paths, reads no body, and goes on answering while the sidecar drains. A web page
-//! can reach it as it can reach any loopback port, so the guard stands before it too.
+//! What the sidecar tells of itself, on a listener of its own: whether it is alive, whether it is
+//! ready, and its figures. Nothing that is asked here changes anything.
 
 use std::{
     convert::Infallible,
@@ -10,31 +8,36 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    sync::{Semaphore, watch},
-    time::{sleep, timeout},
-};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, net::UnixStream, sync::Semaphore, time::timeout};
 
 use super::{
     figures::{Figures, Stands},
     forward::Forward,
     guard,
-    listener::{Listener, Stream},
+    listener::{Address, Listener},
     peer::Peer,
-    ready::{self, Reason},
+    ready,
 };
+use crate::failure::{Failure, Stage};
+
+/// How long a request may take, and a connection be idle.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a probe waits for its answer.
+const PROBE: Duration = Duration::from_secs(3);
 
 /// Who probes does it one at a time; what is more than that waits.
 const CONNECTIONS: usize = 16;
-/// A connection is for a few requests, not for ever.
+/// A connection is for a few requests.
 const LIFE: Duration = Duration::from_secs(60);
-const HEAD: Duration = Duration::from_secs(5);
 /// Before the next try when no connection can be accepted.
 const PAUSE: Duration = Duration::from_millis(50);
+
+const LEAVING: &str = "it is leaving";
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -45,103 +48,134 @@ const METRICS: HeaderValue =
 pub(super) struct Admin {
     /// Not held: what is drained must be able to end.
     pub(super) forward: Weak<Forward>,
-    pub(super) leaving: watch::Receiver<bool>,
     pub(super) figures: Arc<Figures>,
+    /// Pages in browsers are kept out as from everything else.
     pub(super) guard: guard::Settings,
 }
 
-/// Answers what comes in by `listener`, for as long as the process lives.
-pub(super) async fn serve(admin: Admin, listener: Listener) {
+/// Answers until the sidecar is gone.
+pub(super) async fn serve(listener: Listener, admin: Admin) {
     let (admin, places) = (Arc::new(admin), Arc::new(Semaphore::new(CONNECTIONS)));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let admin = Arc::clone(&admin);
-                tokio::spawn(async move {
-                    // Its end is nobody's business.
-                    let _ = timeout(LIFE, converse(admin, stream, peer)).await;
-                    drop(place);
-                });
-            }
-            Err(_) => sleep(PAUSE).await,
-        }
-    }
-}
-
-async fn converse(admin: Arc<Admin>, stream: Stream, peer: Peer) {
-    let answer = |request| {
-        let (admin, peer) = (Arc::clone(&admin), peer.clone());
-        async move { Ok::<_, Infallible>(admin.answer(request, &peer).await) }
-    };
-    let mut protocol = http1::Builder::new();
-    protocol.timer(TokioTimer::new()).header_read_timeout(HEAD);
-    let connection = protocol.serve_connection(TokioIo::new(stream), service_fn(answer));
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "a connection for probes ended");
+        let Ok((stream, peer)) = listener.accept().await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let (admin, peer) = (Arc::clone(&admin), Arc::new(peer));
+        tokio::spawn(async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (admin, peer) = (Arc::clone(&admin), Arc::clone(&peer));
+                let (head, _) = request.into_parts();
+                async move { Ok::<_, Infallible>(admin.answer(&head, &peer).await) }
+            });
+            let mut protocol = hyper::server::conn::http1::Builder::new();
+            let protocol = protocol.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+            // Who asked may have gone, or stays without asking for anything more.
+            let _ = timeout(LIFE, protocol.serve_connection(TokioIo::new(stream), service)).await;
+            drop(place);
+        });
     }
 }
 
 impl Admin {
-    async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
-        let (head, _) = request.into_parts();
-        if let Err(denied) = guard::admit(&self.guard, &head, peer, None) {
-            return plain(denied.status(), denied.to_string());
+    /// The answer while requests are carried, or the last of them is gone.
+    async fn answer(&self, head: &Parts, peer: &Peer) -> Response<Full<Bytes>> {
+        if let Err(denied) = guard::admit(&self.guard, head, peer, None) {
+            return text(denied.status(), PLAIN, format!("{denied}\n"));
         }
-        if !matches!(head.method, Method::GET | Method::HEAD) {
-            return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here".to_owned());
-        }
-        match head.uri.path() {
-            "/healthz" => response(StatusCode::OK, JSON, "{\"alive\":true}\n".to_owned()),
-            "/readyz" => self.readiness().await,
-            "/metrics" => self.metrics(),
-            _ => plain(
-                StatusCode::NOT_FOUND,
-                "there are /healthz, /readyz and /metrics here".to_owned(),
-            ),
+        match (&head.method, head.uri.path()) {
+            (&Method::GET | &Method::HEAD, "/healthz") => {
+                text(StatusCode::OK, PLAIN, "ok\n".to_owned())
+            }
+            (&Method::GET | &Method::HEAD, "/readyz") => self.readiness().await,
+            (&Method::GET | &Method::HEAD, "/metrics") => {
+                text(StatusCode::OK, METRICS, self.metrics())
+            }
+            _ => {
+                let there = "there are /healthz, /readyz and /metrics\n".to_owned();
+                text(StatusCode::NOT_FOUND, PLAIN, there)
+            }
         }
     }
 
+    /// Whether requests had better go elsewhere, and why.
     async fn readiness(&self) -> Response<Full<Bytes>> {
-        let reasons = match self.forward.upgrade() {
-            Some(forward) if !*self.leaving.borrow() => ready::reasons(&forward).await,
-            _ => vec![Reason::draining()],
+        let why = match self.forward.upgrade() {
+            Some(forward) if !forward.drain.is_leaving() => ready::hindrances(&forward).await,
+            _ => vec![LEAVING.to_owned()],
         };
-        let status = match reasons.as_slice() {
-            [] => StatusCode::OK,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        let said = serde_json::json!({ "ready": reasons.is_empty(), "reasons": reasons });
-        response(status, JSON, format!("{said}\n"))
+        let ready = why.is_empty();
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let said: Value = json!({"ready": ready, "because": why});
+        text(status, JSON, format!("{said}\n"))
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
+    fn metrics(&self) -> String {
         let forward = self.forward.upgrade();
         let lanes = forward.as_ref().map_or(&[][..], |forward| &forward.lanes);
-        let stand = lanes.iter().map(|lane| Stands {
-            route: lane.name.clone(),
+        self.figures.text(lanes.iter().map(|lane| Stands {
+            route: Arc::clone(&lane.name),
             sessions: lane.sessions.len(),
-            not_after: (lane.certificate)().map(|certificate| certificate.not_after),
-        });
-        match self.figures.text(stand) {
-            Ok(text) => response(StatusCode::OK, METRICS, text),
-            Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "no figures".to_owned()),
-        }
+            not_after: lane.identity().map(|identity| identity.not_after.0),
+        }))
     }
 }
 
-fn plain(status: StatusCode, mut text: String) -> Response<Full<Bytes>> {
-    text.push('\n');
-    response(status, PLAIN, text)
-}
-
-fn response(status: StatusCode, kind: HeaderValue, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(text)));
+fn text(status: StatusCode, kind: HeaderValue, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, kind);
-    // Nobody keeps what is true now alone, and no browser guesses what it is.
+    // What is true now alone is kept by nobody.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Asks a running sidecar whether it is ready.
+///
+/// # Errors
+///
+/// At [`Stage::Downstream`]: it is not, with what it says of it; or there is no answer.
+pub async fn probe(address: &Address) -> Result<(), Failure> {
+    let failed = |what: String| Failure::new(Stage::Downstream, what);
+    let asked = async {
+        let request = Request::get("/readyz").header(header::HOST, "localhost");
+        let request = request.body(Empty::<Bytes>::new()).map_err(|it| it.to_string())?;
+        match address {
+            Address::Tcp(address) => {
+                exchange(TcpStream::connect(address).await.map_err(|it| it.to_string())?, request)
+                    .await
+            }
+            Address::Unix(path) => {
+                exchange(UnixStream::connect(path).await.map_err(|it| it.to_string())?, request)
+                    .await
+            }
+            Address::Inherited(_) => Err("an inherited socket can't be asked".to_owned()),
+        }
+    };
+    match timeout(PROBE, asked).await {
+        Err(_) => Err(failed(format!("{address} gave no answer within 3s"))),
+        Ok(Err(error)) => Err(failed(format!("{address} can't be asked: {error}"))
+            .hint("--admin ADDR is where the sidecar tells of itself")),
+        Ok(Ok((StatusCode::OK, _))) => Ok(()),
+        Ok(Ok((_, said))) => Err(failed(format!("not ready: {}", said.trim()))),
+    }
+}
+
+async fn exchange<S>(
+    stream: S,
+    request: Request<Empty<Bytes>>,
+) -> Result<(StatusCode, String), String>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let words = |error: hyper::Error| error.to_string();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(words)?;
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(words)?;
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(words)?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).chars().take(1000).collect()))
 }

@@ -33,11 +33,6 @@ impl Drain {
         *self.leaving.borrow()
     }
 
-    /// The same question for whoever is not waited for.
-    pub(super) fn unwaited(&self) -> watch::Receiver<bool> {
-        self.leaving.clone()
-    }
-
     /// Resolves when the sidecar leaves.
     pub(super) fn leaving(&self) -> BoxFuture<'static, ()> {
         let mut leaving = self.leaving.clone();

@@ -1,102 +1,103 @@
-//! The sidecar in numbers, for `/metrics`: what it counts itself, and what others told it.
+//! What the sidecar counts, in the text that Prometheus reads (OpenMetrics 1.0).
 //!
-//! Text in the format of OpenMetrics 1.0, which Prometheus reads. No label takes its value from a
-//! caller, so there are only so many series.
+//! Labels are few and bounded: names of routes, classes of statuses, rules. Nothing that a caller
+//! sends becomes a label.
 
-mod heard;
+mod told;
 
 use std::{
-    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use http::StatusCode;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::{Family, MetricConstructor},
+        gauge::Gauge,
+        histogram::Histogram,
+    },
     registry::{Registry, Unit},
 };
 
-pub use self::heard::Heard;
+pub use self::told::Told;
 
-/// Upper ends of the classes of durations, in seconds: from a call on the same machine to one that
-/// waits for a person.
-const CLASSES: [f64; 15] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0];
+/// The name of a route where none was taken.
+pub(super) const NO_ROUTE: &str = "none";
 
-/// The name of a route. The clones share it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Name(pub(super) Arc<str>);
-
-impl EncodeLabelValue for Name {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        (&*self.0).encode(encoder)
-    }
-}
-
-/// What a request came to, as far as it is counted.
+/// How an answer ended up being what it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Came {
-    route: Option<Name>,
-    class: &'static str,
+struct Answered {
+    route: Arc<str>,
+    status: &'static str,
+    /// `upstream`, or the rule or stage of an answer of ours.
     stage: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Of {
-    route: Name,
+struct Route {
+    route: Arc<str>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct By {
-    rule: &'static str,
-}
+/// From a fast answer of a local server to a slow one of a tool.
+#[derive(Clone)]
+struct Seconds;
 
-/// A finished request.
-pub(super) struct Finished<'a> {
-    pub(super) route: Option<&'a Name>,
-    pub(super) status: Option<u16>,
-    /// Where it failed; none if it was answered.
-    pub(super) stage: Option<&'static str>,
-    pub(super) bytes: (u64, u64),
-    pub(super) head: Option<Duration>,
-    pub(super) whole: Duration,
+impl MetricConstructor<Histogram> for Seconds {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0])
+    }
 }
 
 /// How a route stands at the moment.
 pub(super) struct Stands {
-    pub(super) route: Name,
+    pub(super) route: Arc<str>,
     pub(super) sessions: usize,
     /// The end of its client certificate.
     pub(super) not_after: Option<i64>,
 }
 
-/// All figures.
+/// All that is counted.
 pub(super) struct Figures {
     registry: Mutex<Registry>,
-    requests: Family<Came, Counter>,
-    refusals: Family<By, Counter>,
-    durations: Family<Of, Histogram>,
-    heads: Family<Of, Histogram>,
-    bytes_in: Family<Of, Counter>,
-    bytes_out: Family<Of, Counter>,
+    requests: Family<Answered, Counter>,
+    heads: Family<Route, Histogram, Seconds>,
+    ends: Family<Route, Histogram, Seconds>,
+    bytes_in: Family<Route, Counter>,
+    bytes_out: Family<Route, Counter>,
     in_flight: Gauge,
     connections: Gauge,
     accepted: Counter,
-    sessions: Family<Of, Gauge>,
-    not_after: Family<Of, Gauge>,
+    sessions: Family<Route, Gauge>,
+    not_after: Family<Route, Gauge>,
+}
+
+/// Counted for as long as it is held.
+pub(super) struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Figures {
-    /// All at nothing, but for what was `heard` already.
-    pub(super) fn new(heard: &Heard) -> Self {
-        let histogram = || Histogram::new(CLASSES);
+    /// All at nothing, but for what was `told` already.
+    pub(super) fn new(told: &Told) -> Self {
         let figures = Self {
             registry: Mutex::new(Registry::with_prefix("countersign")),
             requests: Family::default(),
-            refusals: Family::default(),
-            durations: Family::new_with_constructor(histogram),
-            heads: Family::new_with_constructor(histogram),
+            heads: Family::new_with_constructor(Seconds),
+            ends: Family::new_with_constructor(Seconds),
             bytes_in: Family::default(),
             bytes_out: Family::default(),
             in_flight: Gauge::default(),
@@ -105,94 +106,94 @@ impl Figures {
             sessions: Family::default(),
             not_after: Family::default(),
         };
-        figures.register(&mut figures.lock());
-        heard.register(&mut figures.lock());
+        let mut registry = figures.lock();
+        figures.register(&mut registry);
+        told.register(&mut registry);
+        drop(registry);
         figures
     }
 
     fn register(&self, all: &mut Registry) {
-        let requests = "Requests, by route, class of status and stage of failure";
-        all.register("requests", requests, self.requests.clone());
-        let refusals = "Requests that were not carried, by rule";
-        all.register("refusals", refusals, self.refusals.clone());
-        let durations = "Time to the end of the response";
-        all.register_with_unit(
-            "request_duration",
-            durations,
-            Unit::Seconds,
-            self.durations.clone(),
-        );
-        let heads = "Time to the head of the response";
-        all.register_with_unit("response_head", heads, Unit::Seconds, self.heads.clone());
-        let bytes_in = "Bodies of requests";
+        all.register("requests", "Requests by how they were answered", self.requests.clone());
+        let heads = "Time until the head of the response";
+        all.register("response_seconds", heads, self.heads.clone());
+        let ends = "Time until the end of the response";
+        all.register("request_duration_seconds", ends, self.ends.clone());
+        let (bytes_in, bytes_out) = ("Bodies of requests", "Bodies of responses");
         all.register_with_unit("request_body", bytes_in, Unit::Bytes, self.bytes_in.clone());
-        let bytes_out = "Bodies of responses";
         all.register_with_unit("response_body", bytes_out, Unit::Bytes, self.bytes_out.clone());
-        let in_flight = "Requests under way, streams that are listened to included";
-        all.register("in_flight", in_flight, self.in_flight.clone());
-        all.register("connections", "Connections that are open", self.connections.clone());
-        let accepted = "Connections that were accepted";
+        all.register("requests_in_flight", "Requests under way", self.in_flight.clone());
+        all.register("connections", "Connections of callers", self.connections.clone());
+        let accepted = "Connections of callers that were accepted";
         all.register("connections_accepted", accepted, self.accepted.clone());
         let sessions = "Sessions whose owner is remembered";
         all.register("sessions", sessions, self.sessions.clone());
-        let not_after = "Last moment of the client certificate, in seconds since 1970";
-        all.register_with_unit(
-            "certificate_not_after",
-            not_after,
-            Unit::Seconds,
+        all.register(
+            "certificate_not_after_seconds",
+            "End of the client certificate, in seconds since 1970",
             self.not_after.clone(),
         );
     }
 
-    /// A request came.
-    pub(super) fn begun(&self) {
-        self.in_flight.inc();
-    }
-
-    /// A request was refused.
-    pub(super) fn refused(&self, rule: &'static str) {
-        self.refusals.get_or_create(&By { rule }).inc();
-    }
-
-    /// A request that came is over.
-    pub(super) fn finished(&self, finished: &Finished<'_>) {
-        self.in_flight.dec();
-        let came = Came {
-            route: finished.route.cloned(),
-            class: class(finished.status),
-            stage: finished.stage.unwrap_or_default(),
-        };
-        self.requests.get_or_create(&came).inc();
-        let Some(route) = came.route else { return };
-        let of = Of { route };
-        self.durations.get_or_create(&of).observe(finished.whole.as_secs_f64());
-        if let Some(head) = finished.head {
-            self.heads.get_or_create(&of).observe(head.as_secs_f64());
-        }
-        self.bytes_in.get_or_create(&of).inc_by(finished.bytes.0);
-        self.bytes_out.get_or_create(&of).inc_by(finished.bytes.1);
-    }
-
-    /// A connection was accepted; it is open until what is returned is dropped.
-    pub(super) fn connection(self: &Arc<Self>) -> Open {
+    pub(super) fn connection(&self) -> Counted {
         self.accepted.inc();
-        self.connections.inc();
-        Open(Arc::clone(self))
+        Counted::new(&self.connections)
     }
 
-    /// All of it as text, with how each route stands now.
-    pub(super) fn text(&self, routes: impl Iterator<Item = Stands>) -> Result<String, fmt::Error> {
-        for Stands { route, sessions, not_after } in routes {
-            let of = Of { route };
-            let sessions = i64::try_from(sessions).unwrap_or(i64::MAX);
+    pub(super) fn request(&self) -> Counted {
+        Counted::new(&self.in_flight)
+    }
+
+    /// Notes an answer: of the upstream's, or of ours by this rule.
+    pub(super) fn answered(
+        &self,
+        route: &Arc<str>,
+        status: StatusCode,
+        rule: Option<&'static str>,
+        after: Duration,
+    ) {
+        let status = match status.as_u16() {
+            100..200 => "1xx",
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        self.count(route, status, rule.unwrap_or("upstream"));
+        self.heads.get_or_create(&of(route)).observe(after.as_secs_f64());
+    }
+
+    /// Notes a request whose caller went away before there was an answer.
+    pub(super) fn aborted(&self, route: &Arc<str>) {
+        self.count(route, "none", "aborted");
+    }
+
+    fn count(&self, route: &Arc<str>, status: &'static str, stage: &'static str) {
+        self.requests.get_or_create(&Answered { route: Arc::clone(route), status, stage }).inc();
+    }
+
+    /// Notes the end of a request.
+    pub(super) fn ended(&self, route: &Arc<str>, (read, sent): (u64, u64), after: Duration) {
+        let of = of(route);
+        self.ends.get_or_create(&of).observe(after.as_secs_f64());
+        self.bytes_in.get_or_create(&of).inc_by(read);
+        self.bytes_out.get_or_create(&of).inc_by(sent);
+    }
+
+    /// All of it as text, with what is only looked at now.
+    pub(super) fn text(&self, routes: impl Iterator<Item = Stands>) -> String {
+        for stands in routes {
+            let of = Route { route: stands.route };
+            let sessions = i64::try_from(stands.sessions).unwrap_or(i64::MAX);
             self.sessions.get_or_create(&of).set(sessions);
-            if let Some(not_after) = not_after {
+            if let Some(not_after) = stands.not_after {
                 self.not_after.get_or_create(&of).set(not_after);
             }
         }
-        let mut written = String::new();
-        text::encode(&mut written, &self.lock())?;
-        Ok(written)
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.lock());
+        text
     }
 
     /// Nothing that holds the lock panics.
@@ -201,66 +202,47 @@ impl Figures {
     }
 }
 
-/// An open connection.
-pub(super) struct Open(Arc<Figures>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.connections.dec();
-    }
-}
-
-/// `2xx` and its like; `none` for a request whose caller went away before there was a status.
-fn class(status: Option<u16>) -> &'static str {
-    match status.map(|status| status / 100) {
-        Some(1) => "1xx",
-        Some(2) => "2xx",
-        Some(3) => "3xx",
-        Some(4) => "4xx",
-        Some(5) => "5xx",
-        _ => "none",
-    }
+fn of(route: &Arc<str>) -> Route {
+    Route { route: Arc::clone(route) }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
-    fn what_happened_is_counted_by_route_class_and_stage() {
-        let figures = Arc::new(Figures::new(&Heard::default()));
-        let route = Name("a".into());
-        let finished = |status, stage| Finished {
-            route: Some(&route),
-            status,
-            stage,
-            bytes: (10, 100),
-            head: status.map(|_| Duration::from_millis(2)),
-            whole: Duration::from_millis(20),
-        };
-        for _ in 0..3 {
-            figures.begun();
-        }
-        let open = figures.connection();
-        figures.finished(&finished(Some(200), None));
-        figures.finished(&finished(Some(502), Some("tls")));
-        let text = figures.text(std::iter::empty()).unwrap();
+    fn what_was_counted_is_told_by_names_that_prometheus_knows() {
+        let figures = Figures::new(&Told::default());
+        let route = Arc::from("default");
+        let held = figures.request();
+        figures.answered(&route, StatusCode::OK, None, Duration::from_millis(3));
+        figures.answered(&route, StatusCode::NOT_FOUND, Some("route"), Duration::ZERO);
+        figures.aborted(&route);
+        figures.ended(&route, (10, 100), Duration::from_millis(30));
+        figures.ended(&route, (10, 100), Duration::from_millis(70));
+        drop(figures.connection());
+        let stands = Stands { route: Arc::clone(&route), sessions: 2, not_after: Some(7) };
+        let text = figures.text(std::iter::once(stands));
         for line in [
-            "countersign_requests_total{route=\"a\",class=\"2xx\",stage=\"\"} 1",
-            "countersign_requests_total{route=\"a\",class=\"5xx\",stage=\"tls\"} 1",
-            "countersign_response_head_seconds_bucket{le=\"0.0025\",route=\"a\"} 2",
-            "countersign_request_duration_seconds_count{route=\"a\"} 2",
-            "countersign_request_body_bytes_total{route=\"a\"} 20",
-            "countersign_response_body_bytes_total{route=\"a\"} 200",
-            "countersign_in_flight 1",
-            "countersign_connections 1",
+            r#"countersign_requests_total{route="default",status="2xx",stage="upstream"} 1"#,
+            r#"countersign_requests_total{route="default",status="4xx",stage="route"} 1"#,
+            r#"countersign_requests_total{route="default",status="none",stage="aborted"} 1"#,
+            r#"countersign_response_seconds_bucket{le="0.005",route="default"} 2"#,
+            r#"countersign_request_duration_seconds_bucket{le="0.05",route="default"} 1"#,
+            r#"countersign_request_body_bytes_total{route="default"} 20"#,
+            r#"countersign_response_body_bytes_total{route="default"} 200"#,
+            "countersign_requests_in_flight 1",
+            "countersign_connections 0",
             "countersign_connections_accepted_total 1",
+            r#"countersign_sessions{route="default"} 2"#,
+            r#"countersign_certificate_not_after_seconds{route="default"} 7"#,
+            r#"countersign_tls_handshakes_total{result="ok"} 0"#,
         ] {
-            assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+            assert!(text.lines().any(|it| it == line), "{line}: {text}");
         }
         assert!(text.ends_with("# EOF\n"), "{text}");
-        drop(open);
-        assert!(figures.text(std::iter::empty()).unwrap().contains("countersign_connections 0"));
+        drop(held);
+        let text = figures.text(std::iter::empty());
+        assert!(text.contains("countersign_requests_in_flight 0"));
     }
 }

@@ -10,10 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, request::Parts};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::timeout;
 use tower::Service as _;
 
@@ -27,6 +27,7 @@ use super::{
     room::{Place, Room},
     route::Lane,
     sessions::SESSION,
+    tunnel,
 };
 use crate::{
     failure::{Failure, Stage},
@@ -53,7 +54,7 @@ pub(super) struct Forward {
 pub struct Times {
     /// Until its head is there, the first of a connection or the next.
     pub head: Duration,
-    /// Until its body is.
+    /// Until its body is; and until the caller takes some more of an answer.
     pub body: Duration,
     /// Until the head of the response is.
     pub response: Duration,
@@ -69,8 +70,8 @@ impl Forward {
         let one_at_a_time = request.version() <= http::Version::HTTP_11;
         // Dropped with this future, it is written all the same.
         let mut record = self.observers.begin(&mut request, peer);
-        let response = self.carry(request, peer, &mut record).await;
-        let mut response = response.unwrap_or_else(|refusal| {
+        let answered = self.carry(request, peer, &mut record).await;
+        let mut response = answered.unwrap_or_else(|refusal| {
             let failure = refusal.failure();
             record.refused(&refusal, &failure);
             let hint = failure.next_step().unwrap_or_default();
@@ -94,41 +95,76 @@ impl Forward {
         record: &mut Record,
     ) -> Result<Response<Streaming>, Refusal> {
         let (mut head, body) = request.into_parts();
-        let token = self.token().await?;
-        guard::admit(&self.guard, &head, peer, token.as_deref())?;
-        let lane = self.lane(&head).ok_or(Denied::Route)?;
-        record.takes(&lane.name);
         let identity = peer.identity();
-        lane.sessions.admit(&head.headers, &identity)?;
-        let target = lane.target(&head.uri).ok_or(Denied::Route)?;
-
+        let (lane, target) = self.admit(&head, peer, &identity).await?;
+        record.takes(&lane.name);
         let place = self.room.request().await?;
-        let (body, _room) = self.read(body).await?;
+        let (body, room) = self.read(body).await?;
         record.read(&body);
+
+        let socket = tunnel::asked(&mut head);
         hops::strip_request(&mut head.headers);
-        let asked = Asked::of(&head, identity);
+        if socket.is_some() {
+            tunnel::ask(&mut head.headers);
+        }
+        let session = head.headers.get(SESSION).cloned();
+        let asked = Asked { method: head.method.clone(), target, session, identity };
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
-        *request.uri_mut() = target.clone();
+        *request.uri_mut() = asked.target.clone();
         *request.headers_mut() = head.headers;
-        let sent = lane.service.clone().call(request);
-        let response = match timeout(self.times.response, sent).await {
+
+        let mut service = if socket.is_some() { &lane.sockets } else { &lane.service }.clone();
+        let response = match timeout(self.times.response, service.call(request)).await {
             Ok(response) => response?,
             Err(_) => return Err(Refusal::Silent(self.silent(lane))),
         };
+        drop(room);
+        Ok(self.bring_back(response, lane, &asked, (socket, place)))
+    }
 
+    /// Decides on the head alone; the route that the request takes, and where it leads.
+    async fn admit(
+        &self,
+        head: &Parts,
+        peer: &Peer,
+        identity: &Identity,
+    ) -> Result<(&Lane, Uri), Refusal> {
+        let token = self.token().await?;
+        guard::admit(&self.guard, head, peer, token.as_deref())?;
+        let lane = self.lane(head).ok_or(Denied::Route)?;
+        lane.sessions.admit(&head.headers, identity)?;
+        let target = lane.target(&head.uri).ok_or(Denied::Route)?;
+        Ok((lane, target))
+    }
+
+    /// The response as it goes back: nothing of ours in it, and nothing of the connection it came by.
+    fn bring_back(
+        &self,
+        response: crate::service::Response,
+        lane: &Lane,
+        asked: &Asked,
+        (socket, place): (Option<OnUpgrade>, Place),
+    ) -> Response<Streaming> {
         let (mut head, body) = response.into_parts();
+        let tunnel = socket.zip(tunnel::agreed(&mut head));
         conceal(&mut head.headers, head.extensions.get::<Carried>());
         hops::strip_response(&mut head.headers);
-        lane.bring_home(&mut head.headers, &target);
+        lane.bring_home(&mut head.headers, &asked.target);
         asked.note(lane, &head);
-        let until = (asked.method == Method::GET && is_event_stream(&head.headers))
-            .then(|| self.drain.clone());
-        let mut response =
-            Response::new(Streaming { until, _place: Some(place), ..Streaming::plain(body) });
+        let listens = asked.method == Method::GET && is_event_stream(&head.headers);
+        let until = listens.then(|| self.drain.clone());
+        let mut streaming = Streaming { until, ..Streaming::plain(body) };
+        if let Some((downstream, upstream)) = tunnel {
+            tunnel::ask(&mut head.headers);
+            tokio::spawn(tunnel::carry(downstream, upstream, self.drain.clone(), place));
+        } else {
+            streaming._place = Some(place);
+        }
+        let mut response = Response::new(streaming);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
-        Ok(response)
+        response
     }
 
     async fn token(&self) -> Result<Option<Arc<Secret>>, Refusal> {
@@ -143,6 +179,11 @@ impl Forward {
     }
 
     fn lane(&self, head: &Parts) -> Option<&Lane> {
+        if let [only] = self.lanes.as_slice()
+            && !only.has_host()
+        {
+            return Some(only);
+        }
         let stated = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = head.uri.authority().map(|it| it.as_str()).or(stated).unwrap_or_default();
         let host = host.parse::<http::uri::Authority>().ok();
@@ -170,14 +211,14 @@ impl Forward {
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Refusal::TooLong(self.max_message))
             }
-            Ok(Err(_)) => Err(Refusal::Unread("the body of the request broke off")),
+            Ok(Err(_)) => Err(Refusal::Broken("the body of the request broke off")),
             Err(_) => Err(Refusal::Unread("the body of the request did not come in time")),
         }
     }
 
     fn silent(&self, lane: &Lane) -> Failure {
         let limit = humantime::format_duration(self.times.response);
-        let what = format!("the upstream of {} gave no answer within {limit}", lane.name.0);
+        let what = format!("the upstream of {} gave no answer within {limit}", lane.name);
         Failure::new(Stage::Response, what)
             .hint("it may have run all the same; --idle-timeout gives it more time")
     }
@@ -186,15 +227,12 @@ impl Forward {
 /// What is still to be known of a request when its response is there.
 struct Asked {
     method: Method,
+    target: Uri,
     session: Option<HeaderValue>,
     identity: Identity,
 }
 
 impl Asked {
-    fn of(head: &Parts, identity: Identity) -> Self {
-        Self { method: head.method.clone(), session: head.headers.get(SESSION).cloned(), identity }
-    }
-
     fn note(&self, lane: &Lane, head: &http::response::Parts) {
         let session = self.session.as_ref().map(HeaderValue::as_bytes);
         lane.sessions.note(&self.method, head.status, (session, &head.headers), &self.identity);

@@ -21,7 +21,10 @@ use tokio::{
 };
 
 use super::peer::{From, Peer};
-use crate::failure::{Failure, Stage};
+use crate::{
+    failure::{Failure, Stage},
+    tls::inbound::Current,
+};
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,7 @@ pub struct Access {
 pub struct Listener {
     kind: Kind,
     exposed: bool,
+    tls: Option<Current>,
 }
 
 enum Kind {
@@ -122,7 +126,19 @@ impl Listener {
             Kind::Tcp(listener) => listener.local_addr().is_ok_and(|it| !is_local(it.ip())),
             Kind::Unix(..) => false,
         };
-        Ok(Self { kind, exposed })
+        Ok(Self { kind, exposed, tls: None })
+    }
+
+    /// The same with TLS, if it is a TCP listener: who comes by a Unix socket is known already.
+    #[must_use]
+    pub fn secured(self, tls: &Current) -> Self {
+        let tls = matches!(self.kind, Kind::Tcp(_)).then(|| tls.clone());
+        Self { tls, ..self }
+    }
+
+    /// What its connections are secured with, if they are.
+    pub(super) fn tls(&self) -> Option<&Current> {
+        self.tls.as_ref()
     }
 
     /// Whether others than this machine can reach it: known of inherited ones only now.

@@ -28,10 +28,10 @@ impl Peer {
     /// Whose sessions it may use: two peers with the same key are one to the upstream.
     #[must_use]
     pub(super) fn identity(&self) -> Identity {
-        match (self.names.first(), self.from) {
-            (Some(name), _) => Identity::Certificate(name.clone()),
-            (None, From::Unix(uid)) => Identity::User(uid),
-            (None, From::Tcp(_)) => Identity::Anyone,
+        match self.from {
+            From::Unix(uid) => Identity::User(uid),
+            From::Tcp(_) if self.names.is_empty() => Identity::Anyone,
+            From::Tcp(_) => Identity::Certificate(Arc::clone(&self.names)),
         }
     }
 }
@@ -49,8 +49,9 @@ impl fmt::Display for Peer {
 /// What an upstream session is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Identity {
-    /// Whoever has this name in its certificate.
-    Certificate(String),
+    /// Whoever has these names in its certificate, all of them and no other: one name may be that
+    /// of many.
+    Certificate(Arc<[String]>),
     /// Whoever runs as this user.
     User(u32),
     /// Whoever reaches the port, and knows the token if there is one.

@@ -13,7 +13,7 @@ use aws_lc_rs::rand;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use super::{
-    figures::{Figures, Finished, Name, Open},
+    figures::{Counted, Figures, NO_ROUTE},
     peer::Peer,
     respond::Refusal,
     trace::{self, TraceId},
@@ -42,9 +42,6 @@ impl Observers {
         if self.ledger.is_none() && self.figures.is_none() {
             return Record(None);
         }
-        if let Some(figures) = &self.figures {
-            figures.begun();
-        }
         let identified = self.ledger.as_ref().map(|_| Identified {
             time: SystemTime::now(),
             method: method(request.method()),
@@ -54,6 +51,7 @@ impl Observers {
         });
         Record(Some(Box::new(Noted {
             observers: self.clone(),
+            _counted: self.figures.as_deref().map(Figures::request),
             identified,
             since: Instant::now(),
             route: None,
@@ -67,8 +65,8 @@ impl Observers {
     }
 
     /// A connection was accepted.
-    pub(super) fn connection(&self) -> Option<Open> {
-        self.figures.as_ref().map(Figures::connection)
+    pub(super) fn connection(&self) -> Option<Counted> {
+        self.figures.as_deref().map(Figures::connection)
     }
 }
 
@@ -77,9 +75,10 @@ pub(super) struct Record(Option<Box<Noted>>);
 
 struct Noted {
     observers: Observers,
+    _counted: Option<Counted>,
     identified: Option<Identified>,
     since: Instant,
-    route: Option<Name>,
+    route: Option<Arc<str>>,
     subject: Subject,
     status: Option<u16>,
     failed: Option<Failed>,
@@ -106,9 +105,9 @@ struct Failed {
 
 impl Record {
     /// The route that is taken.
-    pub(super) fn takes(&mut self, route: &Name) {
+    pub(super) fn takes(&mut self, route: &Arc<str>) {
         if let Some(noted) = &mut self.0 {
-            noted.route = Some(route.clone());
+            noted.route = Some(Arc::clone(route));
         }
     }
 
@@ -125,17 +124,18 @@ impl Record {
     pub(super) fn refused(&mut self, refusal: &Refusal, failure: &Failure) {
         let Some(noted) = &mut self.0 else { return };
         let (stage, rule) = (failure.stage().name(), refusal.rule());
-        noted.failed = Some(Failed { stage, rule: Some(rule).filter(|rule| *rule != stage) });
-        if let Some(figures) = &noted.observers.figures {
-            figures.refused(rule);
-        }
+        noted.failed = Some(Failed { stage, rule: Some(rule) });
     }
 
     /// The head of the response is there.
     pub(super) fn answered(&mut self, status: StatusCode) {
-        if let Some(noted) = &mut self.0 {
-            noted.status = Some(status.as_u16());
-            noted.head = Some(noted.since.elapsed());
+        let Some(noted) = &mut self.0 else { return };
+        let after = noted.since.elapsed();
+        noted.status = Some(status.as_u16());
+        noted.head = Some(after);
+        if let Some(figures) = &noted.observers.figures {
+            let rule = noted.failed.and_then(|failed| failed.rule);
+            figures.answered(&noted.route(), status, rule, after);
         }
     }
 
@@ -161,6 +161,13 @@ impl Record {
     }
 }
 
+impl Noted {
+    /// The route that it took, as it is counted.
+    fn route(&self) -> Arc<str> {
+        self.route.clone().unwrap_or_else(|| Arc::from(NO_ROUTE))
+    }
+}
+
 impl Drop for Noted {
     fn drop(&mut self) {
         let whole = self.since.elapsed();
@@ -171,28 +178,25 @@ impl Drop for Noted {
             (None, false) => Outcome::Aborted,
         };
         if let Some(figures) = &self.observers.figures {
-            figures.finished(&Finished {
-                route: self.route.as_ref(),
-                status: self.status,
-                stage: stage.or((outcome == Outcome::Aborted).then_some("aborted")),
-                bytes: self.bytes,
-                head: self.head,
-                whole,
-            });
+            let route = self.route();
+            if self.head.is_none() {
+                figures.aborted(&route);
+            }
+            figures.ended(&route, self.bytes, whole);
         }
         let (Some(ledger), Some(known)) = (&self.observers.ledger, &self.identified) else {
             return;
         };
         ledger.write(&Entry {
             time: Some(known.time),
-            route: self.route.as_ref().map(|name| &*name.0),
+            route: self.route.as_deref(),
             http_method: Some(known.method),
             mcp_method: self.subject.method.as_deref(),
             name: self.subject.name.as_deref(),
             status: self.status,
             outcome,
             stage,
-            rule: self.failed.and_then(|failed| failed.rule),
+            rule: self.failed.and_then(|it| it.rule).filter(|rule| Some(*rule) != stage),
             bytes_in: Some(self.bytes.0),
             bytes_out: Some(self.bytes.1),
             head_ms: self.head,

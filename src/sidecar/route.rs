@@ -3,17 +3,20 @@
 //! A route has a service of its own, with credentials of its own: no request that took one route can
 //! reach the origin of another. Paths are mapped at their beginning alone and never decoded.
 
+use std::sync::Arc;
+
 use http::{
     HeaderMap, HeaderValue, Uri,
     header::{self, HeaderName},
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{Authority, Parts, PathAndQuery, Scheme},
 };
 use url::Url;
 
-use super::{figures::Name, path::below, sessions::Sessions};
+use super::{path::below, sessions::Sessions};
 use crate::{
     failure::{Failure, Stage},
     service::{HttpService, Request},
+    tls::{Generations, identity::Summary},
 };
 
 /// Headers of a response that may name the place of something.
@@ -31,28 +34,19 @@ pub struct Route {
     pub upstream: Uri,
     /// The way there.
     pub service: HttpService,
-    /// The client certificate that is shown there now, if there is one.
-    pub certificate: Shown,
-}
-
-/// Tells of the client certificate of now.
-pub(super) type Shown = Box<dyn Fn() -> Option<Certificate> + Send + Sync>;
-
-/// What probes and figures tell of a client certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// The last moment in which it is valid, in seconds since 1970.
-    pub not_after: i64,
-    /// Why it is of no use now.
-    pub trouble: Option<String>,
+    /// The same over HTTP/1.1 alone, for what becomes a WebSocket.
+    pub sockets: HttpService,
+    /// Who we are there, as it is now.
+    pub tls: Option<Generations>,
 }
 
 /// A route that is taken.
 pub(super) struct Lane {
-    pub(super) name: Name,
+    pub(super) name: Arc<str>,
     pub(super) service: HttpService,
-    pub(super) certificate: Shown,
+    pub(super) sockets: HttpService,
     pub(super) sessions: Sessions,
+    tls: Option<Generations>,
     host: Option<String>,
     /// Where paths begin here and there, both without a slash at their end.
     prefix: String,
@@ -74,9 +68,10 @@ impl Lane {
         let base = target.path().trim_end_matches('/').to_owned();
         let prefix = route.prefix.map(|prefix| prefix.trim_end_matches('/').to_owned());
         Ok(Self {
-            name: Name(route.name.into()),
+            name: route.name.into(),
+            tls: route.tls,
             service: route.service,
-            certificate: route.certificate,
+            sockets: route.sockets,
             sessions: Sessions::default(),
             host: route.host,
             prefix: prefix.unwrap_or_else(|| base.clone()),
@@ -96,30 +91,48 @@ impl Lane {
         below(path, &self.prefix).map(|_| (named, self.prefix.len()))
     }
 
+    /// The client certificate, if there is one.
+    pub(super) fn identity(&self) -> Option<Summary> {
+        self.tls.as_ref()?.current().identity.clone()
+    }
+
+    /// Whether the host of a request is of any account.
+    pub(super) fn has_host(&self) -> bool {
+        self.host.is_some()
+    }
+
     /// The upstream's URL for a request that fits.
     pub(super) fn target(&self, asked: &Uri) -> Option<Uri> {
         let rest = below(asked.path(), &self.prefix)?;
-        self.at(format!("{}{rest}", self.base), asked.query())
-    }
-
-    fn at(&self, mut target: String, asked: Option<&str>) -> Option<Uri> {
+        if self.prefix == self.base && self.query.is_none() {
+            return self.at(asked.path_and_query()?.clone());
+        }
+        let mut target = format!("{}{rest}", self.base);
         if target.is_empty() {
             target.push('/');
         }
-        let queries = [self.query.as_deref(), asked];
+        let queries = [self.query.as_deref(), asked.query()];
         for (query, mark) in queries.into_iter().flatten().zip(['?', '&']) {
             target.push(mark);
             target.push_str(query);
         }
-        let target = PathAndQuery::try_from(target).ok()?;
-        let builder = Uri::builder().scheme(self.scheme.clone());
-        builder.authority(self.authority.clone()).path_and_query(target).build().ok()
+        self.at(PathAndQuery::try_from(target).ok()?)
+    }
+
+    fn at(&self, target: PathAndQuery) -> Option<Uri> {
+        let mut parts = Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(target);
+        Uri::from_parts(parts).ok()
     }
 
     /// A request to the upstream that no caller made.
     pub(super) fn request_of_our_own(&self) -> Request {
         let mut request = Request::default();
-        *request.uri_mut() = self.at(self.base.clone(), None).unwrap_or_default();
+        let target = self.prefix.parse().ok().and_then(|asked: Uri| self.target(&asked));
+        *request.uri_mut() =
+            target.or_else(|| self.at(PathAndQuery::from_static("/"))).unwrap_or_default();
         request
     }
 
@@ -170,7 +183,8 @@ mod tests {
             prefix: prefix.map(str::to_owned),
             upstream: upstream.parse().unwrap(),
             service: HttpService::new(service),
-            certificate: Box::new(|| None),
+            sockets: HttpService::new(service),
+            tls: None,
         };
         Lane::new(route).unwrap()
     }

@@ -14,6 +14,7 @@ mod leak;
 mod operation;
 mod rotation;
 mod session;
+mod sidecar;
 mod streams;
 mod support;
 mod tls;

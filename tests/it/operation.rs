@@ -1,10 +1,9 @@
-//! How the sidecar is watched at work: probes, figures, logs, the service manager, traces; and the
-//! audit log of the bridge.
+//! How the sidecar is watched at work: what its probes look at, figures, logs, traces; and the audit
+//! log of the bridge.
 
 mod audit;
 mod figures;
 mod logs;
-mod manager;
 mod probes;
 mod trace;
 
@@ -63,7 +62,7 @@ impl Sidecar {
             let rest = said.split_once(after).unwrap_or_else(|| panic!("{said}")).1;
             rest.lines().next().unwrap().parse().unwrap()
         };
-        let (address, admin) = (port(": listening on "), port("answering probes on "));
+        let (address, admin) = (port(": listening on "), port("telling of itself on "));
         Self { process, address, admin }
     }
 
@@ -95,11 +94,7 @@ impl Sidecar {
 
     /// What the admin listener answers to this path.
     fn probe(&self, path: &str) -> Answer {
-        self.probe_as("localhost", path)
-    }
-
-    fn probe_as(&self, host: &str, path: &str) -> Answer {
-        exchange(TcpStream::connect(self.admin).unwrap(), &get(host, path))
+        exchange(TcpStream::connect(self.admin).unwrap(), &get("localhost", path))
     }
 }
 

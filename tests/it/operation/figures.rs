@@ -33,14 +33,13 @@ fn requests_handshakes_and_bytes_are_counted() {
     let answer = sidecar.post("/mcp/none", "", &json!({}));
     assert_eq!(answer.status, 404);
     assert_eq!(sidecar.post("/elsewhere", "", &json!({})).status, 404);
-    has(&sidecar, r#"countersign_requests_total{route="default",class="4xx",stage=""} 1"#);
-    has(&sidecar, r#"countersign_requests_total{route="",class="4xx",stage="downstream"} 1"#);
-    has(&sidecar, r#"countersign_refusals_total{rule="route"} 1"#);
+    has(&sidecar, r#"countersign_requests_total{route="default",status="4xx",stage="upstream"} 1"#);
+    has(&sidecar, r#"countersign_requests_total{route="none",status="4xx",stage="route"} 1"#);
     has(&sidecar, r#"countersign_tls_handshakes_total{result="ok"} 1"#);
     has(&sidecar, r#"countersign_request_duration_seconds_count{route="default"} 1"#);
     let bytes = answer.body.len();
     has(&sidecar, &format!(r#"countersign_response_body_bytes_total{{route="default"}} {bytes}"#));
-    has(&sidecar, "countersign_in_flight 0");
+    has(&sidecar, "countersign_requests_in_flight 0");
     has(&sidecar, "countersign_connections_accepted_total 2");
     // The end of 2098-12-31, as the certificate has it.
     has(&sidecar, r#"countersign_certificate_not_after_seconds{route="default"} 4070822400"#);
@@ -50,7 +49,7 @@ fn requests_handshakes_and_bytes_are_counted() {
     upstream.rotate(&pki.server, &pki.foreign_ca);
     upstream.drop_connections();
     assert_eq!(sidecar.call("echo", json!({})).status, 502);
-    has(&sidecar, r#"countersign_requests_total{route="default",class="5xx",stage="tls"} 1"#);
+    has(&sidecar, r#"countersign_requests_total{route="default",status="5xx",stage="tls"} 1"#);
 }
 
 #[test]
@@ -61,12 +60,12 @@ fn a_call_under_way_is_in_flight() {
     sidecar.open();
     std::thread::scope(|scope| {
         let held = scope.spawn(|| sidecar.call("wait", json!({"gate": "open"})));
-        has(&sidecar, "countersign_in_flight 1");
+        has(&sidecar, "countersign_requests_in_flight 1");
         has(&sidecar, "countersign_connections 1");
         upstream.release("open");
         assert_eq!(held.join().unwrap().status, 200);
     });
-    has(&sidecar, "countersign_in_flight 0");
+    has(&sidecar, "countersign_requests_in_flight 0");
 }
 
 #[test]

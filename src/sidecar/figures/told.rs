@@ -28,18 +28,18 @@ type Counted = Family<Ended, Counter>;
 
 /// The counters. The clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Heard {
+pub struct Told {
     handshakes: Counted,
     reloads: Counted,
     refreshes: Counted,
 }
 
-impl Heard {
+impl Told {
     /// The layer that hears.
     #[must_use]
     pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Layer<S> + use<S> {
-        let told = Targets::new().with_target("figures", Level::INFO);
-        Ears(self.clone()).with_filter(told)
+        let filter = Targets::new().with_target("figures", Level::INFO);
+        Ears(self.clone()).with_filter(filter)
     }
 
     /// Registers the counters, each with both of its results.
@@ -58,18 +58,18 @@ impl Heard {
     }
 }
 
-struct Ears(Heard);
+struct Ears(Told);
 
 impl<S: Subscriber> Layer<S> for Ears {
     fn on_event(&self, event: &Event<'_>, _: LayerContext<'_, S>) {
-        event.record(&mut Told(&self.0));
+        event.record(&mut Hearing(&self.0));
     }
 }
 
 /// The one field of an event: what was done, and whether it was a success.
-struct Told<'a>(&'a Heard);
+struct Hearing<'a>(&'a Told);
 
-impl Visit for Told<'_> {
+impl Visit for Hearing<'_> {
     fn record_bool(&mut self, field: &Field, ok: bool) {
         let counted = match field.name() {
             "handshake" => &self.0.handshakes,
@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn what_is_told_is_counted_and_nothing_else() {
-        let heard = Heard::default();
-        let subscriber = tracing_subscriber::registry().with(heard.layer());
+        let told = Told::default();
+        let subscriber = tracing_subscriber::registry().with(told.layer());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(target: "figures", handshake = true);
             tracing::info!(target: "figures", handshake = false);
@@ -102,7 +102,7 @@ mod tests {
             tracing::info!(handshake = true, "of another target");
         });
         let mut registry = Registry::default();
-        heard.register(&mut registry);
+        told.register(&mut registry);
         let mut written = String::new();
         text::encode(&mut written, &registry).unwrap();
         for line in [
