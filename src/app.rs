@@ -8,10 +8,12 @@ use crate::{
     cli::{self, Cli, Command},
     config, demo, exec,
     failure::{Failure, Stage},
-    headers, log, outbound,
+    headers,
+    ledger::{self, Ledger},
+    log, outbound,
     service::HttpService,
     shutdown::{self, Parent},
-    sidecar::{self, listener::Listener},
+    sidecar::{self, Told, listener::Listener},
     stdio::{Input, Output},
     tls::{self, inbound},
     upstream,
@@ -26,11 +28,14 @@ const CONFIGURATION: u8 = 78;
 ///
 /// Must be called within a runtime on one thread.
 pub async fn run(cli: &Cli, parent: Parent) -> ExitCode {
-    log::start(config::log(cli));
+    let told = matches!(cli.command, Some(Command::Serve(_))).then(Told::default);
+    log::start(config::log(cli), told.as_ref().map(Told::layer));
     let result = match &cli.command {
         Some(Command::Demo(said)) => demo::run(said.stdio, parent).await.inspect_err(report),
         Some(Command::Headers(said)) => run_headers(said, parent).await.inspect_err(report),
-        Some(Command::Serve(said)) => run_sidecar(said).await.inspect_err(report),
+        Some(Command::Serve(said)) => {
+            run_sidecar(said, told.unwrap_or_default()).await.inspect_err(report)
+        }
         Some(Command::Exec(said)) => return run_exec(said, parent).await,
         None => run_bridge(&cli.bridge, parent).await,
     };
@@ -73,15 +78,17 @@ async fn prepare(said: &cli::Bridge) -> Result<(bridge::Settings, HttpService), 
     let config = config::load(said)?;
     let tls = reloading(&config).await?;
     let service = outbound::join(&config.upstream, &config.credentials, tls)?;
-    Ok((config.bridge, service))
+    let ledger = ledger(&config.ledger)?;
+    Ok((bridge::Settings { ledger, ..config.bridge }, service))
 }
 
-async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
+async fn run_sidecar(said: &cli::Serve, told: Told) -> Result<(), Failure> {
     if said.healthcheck {
         return sidecar::admin::probe(&config::load_admin(said)?).await;
     }
     let stop = shutdown::signalled().map_err(|error| signals(&error))?;
     let config = config::load_serve(said)?;
+    let ledger = ledger(&config.ledger)?;
     let tls = match &config.tls {
         Some(settings) => Some(of_listeners(settings.clone()).await?),
         None => None,
@@ -101,6 +108,7 @@ async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
     let open = |address| Listener::open(address, config.access, &mut inherited);
     let admin = config.admin.as_ref().map(open).transpose()?;
     let listeners = sidecar::Listeners { public, admin };
+    let watched = sidecar::Watched { ledger, told };
     let mut routes = Vec::new();
     if said.demo {
         routes.push(demo::route().await?);
@@ -112,7 +120,20 @@ async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
         Ok(again) => drop(again.await),
         Err(_) => std::future::pending().await,
     };
-    sidecar::run(config.settings, routes, listeners, stop, now).await
+    sidecar::run(config.settings, routes, listeners, watched, stop, now).await
+}
+
+/// The logs of requests, opened again at each SIGHUP.
+fn ledger(settings: &ledger::Settings) -> Result<Option<Ledger>, Failure> {
+    let Some(ledger) = Ledger::open(settings)? else { return Ok(None) };
+    let mut hangups = shutdown::hangups().map_err(|error| signals(&error))?;
+    let reopened = ledger.clone();
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            reopened.reopen();
+        }
+    });
+    Ok(Some(ledger))
 }
 
 /// The TLS of the listeners, and what keeps it current.

@@ -4,6 +4,7 @@
 //! It outlives its upstream, and ends when its client does: at the end of standard input, when
 //! the parent dies, when nobody reads standard output, or when it is told to.
 
+mod audit;
 mod calls;
 mod exchange;
 mod refusing;
@@ -16,12 +17,14 @@ use http::Uri;
 
 pub use self::refusing::refuse;
 use self::{
+    audit::Audit,
     calls::Calls,
     stdin::{Line, Lines},
     stdout::Stdout,
 };
 use crate::{
     failure::{Failure, Stage},
+    ledger::Ledger,
     mcp::{
         fault,
         session::{Event, Limits, Session},
@@ -50,6 +53,8 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// How long what is in flight may take after the end of input.
     pub drain: Duration,
+    /// Where each request of the client is noted.
+    pub ledger: Option<Ledger>,
 }
 
 /// Runs the bridge between `input` and `output`, and the upstream behind `service`, until its

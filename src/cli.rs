@@ -212,6 +212,10 @@ pub struct Bridge {
     #[arg(long, value_name = "SIZE", help_heading = "Connection")]
     pub max_message: Option<String>,
 
+    /// File that gets one line of JSON for each request, for its owner alone
+    #[arg(long, value_name = "FILE", help_heading = "Diagnostics")]
+    pub audit_log: Option<String>,
+
     /// The files that say the rest.
     #[command(flatten)]
     pub files: Files,

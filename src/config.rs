@@ -32,7 +32,7 @@ use crate::{
     bridge,
     cli::{self, Cli},
     failure::{Failure, Stage},
-    log,
+    ledger, log,
     upstream::url::UpstreamUrl,
 };
 
@@ -63,6 +63,8 @@ pub struct Config {
     pub credentials: crate::credentials::Settings,
     /// The limits of the stdio bridge.
     pub bridge: bridge::Settings,
+    /// The logs of requests.
+    pub ledger: ledger::Settings,
 }
 
 /// What is to be said on stderr, which holds whether or not the rest of the configuration does.
@@ -115,7 +117,13 @@ fn settle(said: &Layers, environment: &dyn Fn(&str) -> Option<String>) -> Result
         credentials: credentials::settle(said, &scope, &upstream.url)?,
         upstream,
         tls: tls::settle(said, &scope)?,
+        ledger: ledger::Settings { access: None, audit: audit(said, &scope)? },
     })
+}
+
+/// The file of the audit log.
+fn audit(said: &Layers, scope: &Scope<'_>) -> Result<Option<PathBuf>, Failure> {
+    said.first(|layer| &layer.audit_log).map(|said| scope.path(said)).transpose()
 }
 
 fn scope<'e>(
@@ -259,5 +267,6 @@ fn bridge(said: &Layers, url: &UpstreamUrl) -> Result<bridge::Settings, Failure>
         idle_timeout,
         max_in_flight: MAX_IN_FLIGHT,
         drain: DRAIN,
+        ledger: None,
     })
 }

@@ -45,6 +45,11 @@ pub trait Credential: Send + Sync {
     /// Whether it covers the request it is sent with, so that it is good for no other.
     fn signs(&self) -> bool;
 
+    /// Whether it reads headers of the caller's, which a rehearsal has none of.
+    fn reads_headers(&self) -> bool {
+        false
+    }
+
     /// Adds it to the request, and says with which of its values.
     ///
     /// Fails, at [`Stage::Credential`], when it can't be had: the request must not be sent.

@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod demo;
 pub mod exec;
 pub mod headers;
+pub mod ledger;
 pub mod mcp;
 pub mod outbound;
 pub mod sidecar;

@@ -12,7 +12,7 @@ use std::{
 
 use tracing::{Event, Level as TracingLevel, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    Layer as _,
+    Layer, Registry,
     filter::Targets,
     fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format::Writer, time::FormatTime},
     layer::SubscriberExt as _,
@@ -45,8 +45,9 @@ pub struct Settings {
     pub json: bool,
 }
 
-/// Starts logging to standard error. Must be called within the runtime, once.
-pub fn start(settings: Settings) {
+/// Starts logging to standard error. Must be called within the runtime, once. `observer` sees what it
+/// filters for itself, and changes nothing of what is logged.
+pub fn start(settings: Settings, observer: Option<impl Layer<Registry> + Send + Sync>) {
     let level = match settings.level {
         Level::Quiet => LevelFilter::WARN,
         Level::Verbose => LevelFilter::INFO,
@@ -56,7 +57,7 @@ pub fn start(settings: Settings) {
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     let writer = Stderr(Arc::new(Output::stderr()));
     let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
-    let registry = tracing_subscriber::registry();
+    let registry = tracing_subscriber::registry().with(observer);
     // Fails only if a subscriber is set already, which then does the logging.
     let _ = if settings.json {
         registry.with(layer.json().flatten_event(true).with_filter(ours)).try_init()

@@ -8,3 +8,4 @@ pub mod message;
 pub mod refusal;
 pub mod session;
 pub mod sse;
+pub mod subject;

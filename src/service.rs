@@ -36,3 +36,8 @@ pub struct Secrets(pub std::sync::Arc<[http::HeaderValue]>);
 /// with which a gateway may refuse it.
 #[derive(Clone, Debug)]
 pub struct Presented(pub std::sync::Arc<str>);
+
+/// Marks a request that is a rehearsal: credentials are applied to it, and it is answered with 204
+/// without having been sent. For who wants to know whether all of them can be had.
+#[derive(Clone, Copy, Debug)]
+pub struct Rehearsal;

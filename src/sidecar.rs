@@ -15,10 +15,13 @@ pub mod listener;
 pub mod notify;
 mod path;
 pub mod peer;
+mod ready;
+mod record;
 mod respond;
 mod room;
 mod route;
 mod sessions;
+mod trace;
 mod tunnel;
 
 use std::{sync::Arc, time::Duration};
@@ -27,14 +30,16 @@ use futures_util::future::FutureExt as _;
 use tokio::{io::AsyncWriteExt as _, time::sleep};
 
 use self::{
+    admin::Admin,
     figures::Figures,
     forward::Forward,
     listener::{Listener, Stream},
     peer::Peer,
+    record::Observers,
     room::Room,
 };
-pub use self::{forward::Times, room::Limits, route::Route};
-use crate::{failure::Failure, secret::Held};
+pub use self::{figures::Told, forward::Times, room::Limits, route::Route};
+use crate::{failure::Failure, ledger::Ledger, secret::Held};
 
 /// Before the next try when no connection can be accepted (out of descriptors).
 const PAUSE: Duration = Duration::from_millis(50);
@@ -69,6 +74,15 @@ pub struct Listeners {
     pub admin: Option<Listener>,
 }
 
+/// Who watches the sidecar at work.
+#[derive(Default)]
+pub struct Watched {
+    /// The logs of requests.
+    pub ledger: Option<Ledger>,
+    /// What is counted elsewhere.
+    pub told: Told,
+}
+
 /// Carries the requests that come in by `listeners` over `routes`, until `stop` resolves; then ends
 /// what is under way, in the time that is set for it or until `now` resolves.
 ///
@@ -79,10 +93,14 @@ pub async fn run(
     settings: Settings,
     routes: Vec<Route>,
     listeners: Listeners,
+    watched: Watched,
     stop: impl Future<Output: std::fmt::Debug>,
     now: impl AsyncFnOnce(),
 ) -> Result<(), Failure> {
     let (drain, mut leave) = drain::new();
+    // What nobody can ask for is not counted.
+    let figures = listeners.admin.as_ref().map(|_| Arc::new(Figures::new(&watched.told)));
+    let observers = Observers { ledger: watched.ledger, figures: figures.clone() };
     let forward = Arc::new(Forward {
         lanes: routes.into_iter().map(route::Lane::new).collect::<Result<_, _>>()?,
         guard: settings.guard,
@@ -91,12 +109,15 @@ pub async fn run(
         times: settings.times,
         max_message: settings.limits.max_message,
         drain,
-        figures: Figures::new(),
+        observers,
     });
-    let admin = listeners.admin.map(|listener| {
+    let admin = listeners.admin.zip(figures).map(|(listener, figures)| {
         tracing::info!("telling of itself on {}", listener.name());
+        let users = forward.guard.users.clone();
+        let guard = guard::Settings { users, ..guard::Settings::default() };
         // It tells that we leave, and is not waited for.
-        tokio::spawn(admin::serve(listener, Arc::downgrade(&forward)))
+        let admin = Admin { forward: Arc::downgrade(&forward), figures, guard };
+        tokio::spawn(admin::serve(listener, admin))
     });
     for listener in listeners.public {
         tracing::info!("listening on {}", listener.name());
@@ -167,7 +188,7 @@ fn admit(listener: &Listener, mut stream: Stream, peer: Peer, forward: &Arc<Forw
         });
         return;
     };
-    let (tls, counted) = (listener.tls().cloned(), forward.figures.connection());
+    let (tls, counted) = (listener.tls().cloned(), forward.observers.connection());
     tokio::spawn(async move {
         match tls {
             Some(tls) => connection::secure(forward, stream, peer, tls).await,

@@ -12,7 +12,7 @@ use std::{
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
-    Settings,
+    Audit, Settings,
     exchange::{self, Behind, Content, Outgoing, Wire},
     stdout::Stdout,
 };
@@ -32,6 +32,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(super) struct Calls {
     wire: Wire,
     session: Mutex<Session>,
+    audit: Option<Mutex<Audit>>,
     running: Mutex<HashMap<ExchangeId, AbortHandle>>,
     /// DELETEs under way.
     farewells: Mutex<tokio::task::JoinSet<()>>,
@@ -45,7 +46,9 @@ impl Calls {
         service: HttpService,
         stdout: Stdout,
     ) -> Arc<Self> {
+        let audit = settings.ledger.clone().map(|ledger| Mutex::new(Audit::new(ledger)));
         Arc::new(Self {
+            audit,
             wire: Wire { settings, service, stdout },
             session: Mutex::new(session),
             running: Mutex::default(),
@@ -56,6 +59,9 @@ impl Calls {
 
     /// Tells the session what happened and carries out what it decides.
     pub(super) fn on(self: &Arc<Self>, event: Event) {
+        if let (Some(audit), Event::FromClient(message)) = (&self.audit, &event) {
+            lock(audit).asked(message);
+        }
         let commands = lock(&self.session).handle(event);
         for command in commands {
             self.carry_out(command);
@@ -64,7 +70,12 @@ impl Calls {
 
     fn carry_out(self: &Arc<Self>, command: Command) {
         match command {
-            Command::Deliver(line) => self.wire.stdout.push(line),
+            Command::Deliver(line) => {
+                if let Some(audit) = &self.audit {
+                    lock(audit).answered(&line);
+                }
+                self.wire.stdout.push(line);
+            }
             Command::Post { exchange, body, awaited, context } => {
                 let content = Content::Post { body };
                 self.start(exchange, Outgoing { context, content, awaited }, Duration::ZERO);

@@ -67,6 +67,9 @@ pub struct Serve {
     /// Address of /healthz, /readyz and /metrics: loopback or unix:PATH
     #[arg(long, value_name = "ADDR", help_heading = "Operation")]
     pub admin: Option<String>,
+    /// File that gets one line of JSON for each request; - is stdout
+    #[arg(long, value_name = "FILE", help_heading = "Operation")]
+    pub access_log: Option<String>,
     /// Ask a running sidecar at --admin whether it is ready; exits 0 if it is
     #[arg(long, help_heading = "Operation")]
     pub healthcheck: bool,

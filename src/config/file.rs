@@ -23,7 +23,7 @@ use super::{
 };
 
 /// The keys of a profile.
-pub(super) const KEYS: [&str; 32] = [
+pub(super) const KEYS: [&str; 33] = [
     "url",
     "cert",
     "key",
@@ -53,6 +53,7 @@ pub(super) const KEYS: [&str; 32] = [
     "connect_timeout",
     "idle_timeout",
     "max_message",
+    "audit_log",
     "env_file",
     "env",
     "serve",
@@ -175,6 +176,7 @@ fn set(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
         "connect_timeout" => layer.connect_timeout = Some(item.scalar()?),
         "idle_timeout" => layer.idle_timeout = Some(item.scalar()?),
         "max_message" => layer.max_message = Some(item.scalar()?),
+        "audit_log" => layer.audit_log = Some(item.string()?),
         "env_file" => layer.env_file = Some(item.string()?),
         "env" => layer.env = Some(exec::read(item)?),
         "serve" => layer.serve = serve::read(item)?,

@@ -47,6 +47,7 @@ pub(super) fn layer(said: &Bridge) -> Result<Layer, Failure> {
         connect_timeout: text("--connect-timeout", &said.connect_timeout),
         idle_timeout: text("--idle-timeout", &said.idle_timeout),
         max_message: text("--max-message", &said.max_message),
+        audit_log: text("--audit-log", &said.audit_log),
         env_file: env_file(&said.files),
         env: None,
         serve: serve::Said::default(),

@@ -38,6 +38,7 @@ pub(super) struct Layer {
     pub(super) connect_timeout: Option<Stated<String>>,
     pub(super) idle_timeout: Option<Stated<String>>,
     pub(super) max_message: Option<Stated<String>>,
+    pub(super) audit_log: Option<Stated<String>>,
     pub(super) env_file: Option<Stated<String>>,
     pub(super) env: Option<Vec<Stated<exec::Said>>>,
     pub(super) serve: serve::Said,

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The keys of the table.
-pub(super) const KEYS: [&str; 20] = [
+pub(super) const KEYS: [&str; 21] = [
     "listen",
     "listen_mode",
     "listen_group",
@@ -29,6 +29,7 @@ pub(super) const KEYS: [&str; 20] = [
     "body_timeout",
     "drain_timeout",
     "admin",
+    "access_log",
     "routes",
 ];
 
@@ -56,6 +57,7 @@ pub(super) struct Said {
     pub(super) body: Option<Stated<String>>,
     pub(super) drain: Option<Stated<String>>,
     pub(super) admin: Option<Stated<String>>,
+    pub(super) access_log: Option<Stated<String>>,
     pub(super) routes: Vec<Stated<Route>>,
 }
 
@@ -98,6 +100,7 @@ pub(super) fn flags(said: &cli::Serve) -> Result<Said, Failure> {
         body: text("--body-timeout", &said.body_timeout),
         drain: text("--drain-timeout", &said.drain_timeout),
         admin: text("--admin", &said.admin),
+        access_log: text("--access-log", &said.access_log),
         routes: Vec::new(),
     })
 }
@@ -134,6 +137,7 @@ pub(super) fn read(table: &Item<'_>) -> Result<Said, Failure> {
             "body_timeout" => said.body = Some(item.scalar()?),
             "drain_timeout" => said.drain = Some(item.scalar()?),
             "admin" => said.admin = Some(item.string()?),
+            "access_log" => said.access_log = Some(item.string()?),
             "routes" => said.routes = routes(&item)?,
             _ => return Err(item.unknown(&KEYS)),
         }

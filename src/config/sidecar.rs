@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     failure::{Failure, Stage},
+    ledger::{self, Destination},
     sidecar::{
         Limits, Settings, Times, guard,
         listener::{Access, Address, FIRST_INHERITED},
@@ -53,6 +54,8 @@ pub struct Sidecar {
     pub unsafe_listen: bool,
     /// Where requests go; nowhere in the demo.
     pub routes: Vec<Routed>,
+    /// The logs of requests.
+    pub ledger: ledger::Settings,
 }
 
 /// A way to one upstream.
@@ -121,6 +124,10 @@ impl Route {
             let refused = place.refuse("expected a prefix or a host, found neither");
             return Err(refused.hint("prefix = \"/NAME\" is where its paths begin here"));
         }
+        if config.ledger.audit.is_some() {
+            let refused = place.refuse("the audit log is that of the sidecar, not of a route");
+            return Err(refused.hint("put audit_log into the profile that has the routes"));
+        }
         let prefix = self.prefix.as_ref().map(|said| match said.value.strip_prefix('/') {
             Some(_) if !said.value.contains(['?', '#', '%', '\\']) => Ok(said.value.clone()),
             _ => Err(said.place.refuse("expected the beginning of a path, as in \"/github\"")),
@@ -171,7 +178,17 @@ pub(super) fn settle(
     let unsafe_listen = first(said, |it| &it.unsafe_listen).copied().unwrap_or(false);
     let tls = tls(said, scope)?;
     let admin = admin(said, scope)?;
-    Ok(Sidecar { settings, listen, admin, access, tls, unsafe_listen, routes })
+    let access_log = first(said, |it| &it.access_log).map(|said| destination(said, scope));
+    let ledger =
+        ledger::Settings { access: access_log.transpose()?, audit: super::audit(said, scope)? };
+    Ok(Sidecar { settings, listen, admin, access, tls, unsafe_listen, routes, ledger })
+}
+
+fn destination(said: &Stated<String>, scope: &Scope<'_>) -> Result<Destination, Failure> {
+    match &*said.value {
+        "-" => Ok(Destination::Stdout),
+        _ => scope.path(said).map(Destination::File),
+    }
 }
 
 /// The TLS of the listeners. It is replaced as a whole: a certificate from a flag has nothing to do

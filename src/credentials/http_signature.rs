@@ -184,6 +184,10 @@ impl Credential for HttpSignature {
         true
     }
 
+    fn reads_headers(&self) -> bool {
+        true
+    }
+
     fn apply<'a>(&'a self, request: &'a mut Request) -> BoxFuture<'a, Result<Generation, Failure>> {
         Box::pin(async move {
             let (key, generation) = self.key.current(|secret| self.settings.make(secret)).await?;

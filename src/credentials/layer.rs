@@ -7,18 +7,22 @@
 //! anything concluded.
 
 use std::{
+    convert::Infallible,
+    error::Error as _,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty};
 use tokio::time::Instant;
 use tower::{Service, ServiceExt, service_fn};
 
 use super::{Credential, Generation, headers};
 use crate::{
     failure::Failure,
-    service::{Carried, HttpService, Request, Response, Secrets},
+    secret,
+    service::{Carried, HttpService, Rehearsal, Request, Response, Secrets},
 };
 
 /// `inner` with the credentials of `stack` on every request.
@@ -38,6 +42,18 @@ const RENEWED_IN_VAIN: Duration = Duration::from_secs(5);
 
 fn is_refusal(response: &Response) -> bool {
     matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+/// Whether a secret could not be had, rather than used.
+fn is_of_a_secret(failure: &Failure) -> bool {
+    let mut source = failure.source();
+    while let Some(error) = source {
+        if error.is::<secret::Error>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 struct Stack {
@@ -84,6 +100,9 @@ impl Stack {
         for name in &self.owned {
             request.headers_mut().remove(name);
         }
+        if request.extensions().get::<Rehearsal>().is_some() {
+            return self.rehearse(request).await;
+        }
         // The map of headers is the one thing in a request that is dear to clone.
         let spare = self.renewable.then(|| request.clone());
         let mut attempt = self.send(request, &mut inner).await?;
@@ -113,6 +132,23 @@ impl Stack {
             let all = carried.into_iter().chain(later).collect();
             response.extensions_mut().insert(Carried(all));
         }
+        Ok(response)
+    }
+
+    /// Applies all credentials and sends nothing. What fails for want of a caller's header alone is
+    /// no failure of a rehearsal.
+    async fn rehearse(&self, mut request: Request) -> Result<Response, Failure> {
+        for credential in &self.credentials {
+            match credential.apply(&mut request).await {
+                Err(failure) if !credential.reads_headers() || is_of_a_secret(&failure) => {
+                    return Err(failure);
+                }
+                _ => {}
+            }
+        }
+        let nothing = Empty::new().map_err(|never: Infallible| match never {});
+        let mut response = Response::new(nothing.boxed_unsync());
+        *response.status_mut() = StatusCode::NO_CONTENT;
         Ok(response)
     }
 

@@ -3,8 +3,10 @@
 //! Codes lie in the range that JSON-RPC leaves to implementations, one a stage, so that a
 //! program can tell them apart; `message` and `data.hint` are the two sentences for people.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::message::{Id, Malformed};
 use crate::failure::{Failure, Stage};
@@ -42,6 +44,32 @@ fn code(stage: Stage) -> i64 {
         Stage::Protocol => -32_016,
     }
 }
+
+/// The stage that the error object `error` is of, if it is one that [`answer`] makes; a server's own
+/// error has none.
+#[must_use]
+pub fn stage(error: &[u8]) -> Option<Stage> {
+    #[derive(Deserialize)]
+    struct Said<'a> {
+        code: i64,
+        #[serde(borrow)]
+        message: Cow<'a, str>,
+    }
+    let said: Said<'_> = serde_json::from_slice(error).ok()?;
+    let ours = said.message.starts_with("countersign: ");
+    STAGES.into_iter().find(|stage| ours && code(*stage) == said.code)
+}
+
+const STAGES: [Stage; 8] = [
+    Stage::Downstream,
+    Stage::Configuration,
+    Stage::Credential,
+    Stage::Connect,
+    Stage::Tls,
+    Stage::Send,
+    Stage::Response,
+    Stage::Protocol,
+];
 
 /// The line that answers request `id` with `failure`.
 #[must_use]
@@ -130,20 +158,25 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_ours_is_known_by_its_stage() {
+        let error = |line: &[u8]| {
+            let value: serde_json::Value = serde_json::from_slice(line).unwrap();
+            serde_json::to_vec(&value["error"]).unwrap()
+        };
+        let id = Id::from_token("1").unwrap();
+        for of in STAGES {
+            assert_eq!(stage(&error(&answer(&id, &Failure::new(of, "x")))), Some(of));
+        }
+        assert_eq!(stage(br#"{"code":-32600,"message":"of the server"}"#), None);
+        assert_eq!(stage(&error(&unknown_method(&id, "x"))), None);
+        assert_eq!(stage(b"7"), None);
+    }
+
+    #[test]
     fn every_stage_has_a_code_of_its_own() {
-        let stages = [
-            Stage::Downstream,
-            Stage::Configuration,
-            Stage::Credential,
-            Stage::Connect,
-            Stage::Tls,
-            Stage::Send,
-            Stage::Response,
-            Stage::Protocol,
-        ];
-        let mut codes: Vec<i64> = stages.into_iter().map(code).collect();
+        let mut codes: Vec<i64> = STAGES.into_iter().map(code).collect();
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(codes.len(), stages.len());
+        assert_eq!(codes.len(), STAGES.len());
     }
 }

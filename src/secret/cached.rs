@@ -188,6 +188,7 @@ async fn arrive<T, E: From<Interrupted> + Clone>(
 impl<T: PartialEq, E: Display> Inner<T, E> {
     /// Keeps what a fetch brought, or what there was when it brought nothing.
     fn land(&self, fetched: Result<Fetched<T>, E>) -> Current<T, E> {
+        tracing::info!(target: "figures", refresh = fetched.is_ok());
         let now = Instant::now();
         let mut state = self.lock();
         let asked = state.flight.take().is_some_and(|flight| flight.asked);

@@ -72,6 +72,7 @@ impl Tracked {
             Ok(value) => {
                 self.failing = false;
                 if value != *self.value {
+                    tracing::info!(target: "figures", refresh = true);
                     self.value = Arc::new(value);
                     self.generation += 1;
                     tracing::info!("the secret in {} was read again", self.path.display());
@@ -79,6 +80,7 @@ impl Tracked {
                 Ok(())
             }
             Err(error) => {
+                tracing::info!(target: "figures", refresh = false);
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::warn!("{error}; the last value stays in use");
                 }

@@ -8,17 +8,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, net::UnixStream, time::timeout};
+use tokio::{net::TcpStream, net::UnixStream, sync::Semaphore, time::timeout};
 
 use super::{
+    figures::{Figures, Stands},
     forward::Forward,
     guard,
     listener::{Address, Listener},
+    peer::Peer,
+    ready,
 };
 use crate::failure::{Failure, Stage};
 
@@ -27,83 +30,105 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a probe waits for its answer.
 const PROBE: Duration = Duration::from_secs(3);
 
+/// Who probes does it one at a time; what is more than that waits.
+const CONNECTIONS: usize = 16;
+/// A connection is for a few requests.
+const LIFE: Duration = Duration::from_secs(60);
+/// Before the next try when no connection can be accepted.
+const PAUSE: Duration = Duration::from_millis(50);
+
 const LEAVING: &str = "it is leaving";
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// What is answered from.
+pub(super) struct Admin {
+    /// Not held: what is drained must be able to end.
+    pub(super) forward: Weak<Forward>,
+    pub(super) figures: Arc<Figures>,
+    /// Pages in browsers are kept out as from everything else.
+    pub(super) guard: guard::Settings,
+}
+
 /// Answers until the sidecar is gone.
-pub(super) async fn serve(listener: Listener, forward: Weak<Forward>) {
-    // Pages in browsers are kept out as from everything else.
-    let users = forward.upgrade().map(|forward| forward.guard.users.clone()).unwrap_or_default();
-    let own = Arc::new(guard::Settings { users, ..guard::Settings::default() });
+pub(super) async fn serve(listener: Listener, admin: Admin) {
+    let (admin, places) = (Arc::new(admin), Arc::new(Semaphore::new(CONNECTIONS)));
     loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Ok((stream, peer)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let (forward, own, peer) = (Weak::clone(&forward), Arc::clone(&own), Arc::new(peer));
+        let (admin, peer) = (Arc::clone(&admin), Arc::new(peer));
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
+                let (admin, peer) = (Arc::clone(&admin), Arc::clone(&peer));
                 let (head, _) = request.into_parts();
-                let answer = match guard::admit(&own, &head, &peer, None) {
-                    Err(denied) => text(denied.status(), format!("{denied}\n")),
-                    Ok(()) => answer(forward.upgrade().as_deref(), &head.method, head.uri.path()),
-                };
-                async { Ok::<_, Infallible>(answer) }
+                async move { Ok::<_, Infallible>(admin.answer(&head, &peer).await) }
             });
             let mut protocol = hyper::server::conn::http1::Builder::new();
             let protocol = protocol.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-            // Who asked may have gone.
-            let _ = protocol.serve_connection(TokioIo::new(stream), service).await;
+            // Who asked may have gone, or stays without asking for anything more.
+            let _ = timeout(LIFE, protocol.serve_connection(TokioIo::new(stream), service)).await;
+            drop(place);
         });
     }
 }
 
-/// The answer while requests are carried, or the last of them is gone.
-fn answer(forward: Option<&Forward>, method: &Method, path: &str) -> Response<Full<Bytes>> {
-    match (method, path) {
-        (&Method::GET | &Method::HEAD, "/healthz") => text(StatusCode::OK, "ok\n".to_owned()),
-        (&Method::GET | &Method::HEAD, "/readyz") => {
-            let gone = || vec![LEAVING.to_owned()];
-            let why = forward.map_or_else(gone, unready);
-            let ready = why.is_empty();
-            let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            let said: Value = json!({"ready": ready, "because": why});
-            let mut response = text(status, format!("{said}\n"));
-            let kind = HeaderValue::from_static("application/json");
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
+impl Admin {
+    /// The answer while requests are carried, or the last of them is gone.
+    async fn answer(&self, head: &Parts, peer: &Peer) -> Response<Full<Bytes>> {
+        if let Err(denied) = guard::admit(&self.guard, head, peer, None) {
+            return text(denied.status(), PLAIN, format!("{denied}\n"));
         }
-        (&Method::GET | &Method::HEAD, "/metrics") => {
-            let figures = forward.map(|forward| forward.figures.text(&forward.lanes));
-            let mut response = text(StatusCode::OK, figures.unwrap_or_default());
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            let kind = HeaderValue::from_static(kind);
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
+        match (&head.method, head.uri.path()) {
+            (&Method::GET | &Method::HEAD, "/healthz") => {
+                text(StatusCode::OK, PLAIN, "ok\n".to_owned())
+            }
+            (&Method::GET | &Method::HEAD, "/readyz") => self.readiness().await,
+            (&Method::GET | &Method::HEAD, "/metrics") => {
+                text(StatusCode::OK, METRICS, self.metrics())
+            }
+            _ => {
+                let there = "there are /healthz, /readyz and /metrics\n".to_owned();
+                text(StatusCode::NOT_FOUND, PLAIN, there)
+            }
         }
-        _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n".to_owned()),
+    }
+
+    /// Whether requests had better go elsewhere, and why.
+    async fn readiness(&self) -> Response<Full<Bytes>> {
+        let why = match self.forward.upgrade() {
+            Some(forward) if !forward.drain.is_leaving() => ready::hindrances(&forward).await,
+            _ => vec![LEAVING.to_owned()],
+        };
+        let ready = why.is_empty();
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let said: Value = json!({"ready": ready, "because": why});
+        text(status, JSON, format!("{said}\n"))
+    }
+
+    fn metrics(&self) -> String {
+        let forward = self.forward.upgrade();
+        let lanes = forward.as_ref().map_or(&[][..], |forward| &forward.lanes);
+        self.figures.text(lanes.iter().map(|lane| Stands {
+            route: Arc::clone(&lane.name),
+            sessions: lane.sessions.len(),
+            not_after: lane.identity().map(|identity| identity.not_after.0),
+        }))
     }
 }
 
-/// Why requests had better go elsewhere.
-fn unready(forward: &Forward) -> Vec<String> {
-    let mut why = Vec::new();
-    if forward.drain.is_leaving() {
-        why.push(LEAVING.to_owned());
-    }
-    for lane in &forward.lanes {
-        let identity = lane.identity();
-        if let Some(identity) = identity.filter(|it| it.expired() || it.not_yet_valid()) {
-            why.push(format!("route {}: the client certificate {identity}", lane.name));
-        }
-    }
-    why
-}
-
-fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+fn text(status: StatusCode, kind: HeaderValue, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, kind);
+    // What is true now alone is kept by nobody.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

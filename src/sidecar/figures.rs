@@ -3,7 +3,12 @@
 //! Labels are few and bounded: names of routes, classes of statuses, rules. Nothing that a caller
 //! sends becomes a label.
 
-use std::{sync::Arc, time::Duration};
+mod told;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::StatusCode;
 use prometheus_client::{
@@ -14,10 +19,10 @@ use prometheus_client::{
         gauge::Gauge,
         histogram::Histogram,
     },
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 
-use super::route::Lane;
+pub use self::told::Told;
 
 /// The name of a route where none was taken.
 pub(super) const NO_ROUTE: &str = "none";
@@ -46,19 +51,38 @@ impl MetricConstructor<Histogram> for Seconds {
     }
 }
 
+/// How a route stands at the moment.
+pub(super) struct Stands {
+    pub(super) route: Arc<str>,
+    pub(super) sessions: usize,
+    /// The end of its client certificate.
+    pub(super) not_after: Option<i64>,
+}
+
 /// All that is counted.
 pub(super) struct Figures {
-    registry: Registry,
+    registry: Mutex<Registry>,
     requests: Family<Answered, Counter>,
-    seconds: Family<Route, Histogram, Seconds>,
+    heads: Family<Route, Histogram, Seconds>,
+    ends: Family<Route, Histogram, Seconds>,
+    bytes_in: Family<Route, Counter>,
+    bytes_out: Family<Route, Counter>,
     in_flight: Gauge,
     connections: Gauge,
+    accepted: Counter,
     sessions: Family<Route, Gauge>,
     not_after: Family<Route, Gauge>,
 }
 
 /// Counted for as long as it is held.
 pub(super) struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -67,38 +91,57 @@ impl Drop for Counted {
 }
 
 impl Figures {
-    pub(super) fn new() -> Self {
-        let mut registry = Registry::with_prefix("countersign");
-        let requests = Family::<Answered, Counter>::default();
-        let seconds = Family::new_with_constructor(Seconds);
-        let (in_flight, connections) = (Gauge::default(), Gauge::default());
-        let sessions = Family::<Route, Gauge>::default();
-        let not_after = Family::<Route, Gauge>::default();
-        registry.register("requests", "Requests by how they were answered", requests.clone());
-        registry.register(
-            "response_seconds",
-            "Time until the head of the response",
-            seconds.clone(),
-        );
-        registry.register("requests_in_flight", "Requests under way", in_flight.clone());
-        registry.register("connections", "Connections of callers", connections.clone());
-        registry.register("sessions", "Sessions whose owner is remembered", sessions.clone());
-        registry.register(
+    /// All at nothing, but for what was `told` already.
+    pub(super) fn new(told: &Told) -> Self {
+        let figures = Self {
+            registry: Mutex::new(Registry::with_prefix("countersign")),
+            requests: Family::default(),
+            heads: Family::new_with_constructor(Seconds),
+            ends: Family::new_with_constructor(Seconds),
+            bytes_in: Family::default(),
+            bytes_out: Family::default(),
+            in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            accepted: Counter::default(),
+            sessions: Family::default(),
+            not_after: Family::default(),
+        };
+        let mut registry = figures.lock();
+        figures.register(&mut registry);
+        told.register(&mut registry);
+        drop(registry);
+        figures
+    }
+
+    fn register(&self, all: &mut Registry) {
+        all.register("requests", "Requests by how they were answered", self.requests.clone());
+        let heads = "Time until the head of the response";
+        all.register("response_seconds", heads, self.heads.clone());
+        let ends = "Time until the end of the response";
+        all.register("request_duration_seconds", ends, self.ends.clone());
+        let (bytes_in, bytes_out) = ("Bodies of requests", "Bodies of responses");
+        all.register_with_unit("request_body", bytes_in, Unit::Bytes, self.bytes_in.clone());
+        all.register_with_unit("response_body", bytes_out, Unit::Bytes, self.bytes_out.clone());
+        all.register("requests_in_flight", "Requests under way", self.in_flight.clone());
+        all.register("connections", "Connections of callers", self.connections.clone());
+        let accepted = "Connections of callers that were accepted";
+        all.register("connections_accepted", accepted, self.accepted.clone());
+        let sessions = "Sessions whose owner is remembered";
+        all.register("sessions", sessions, self.sessions.clone());
+        all.register(
             "certificate_not_after_seconds",
             "End of the client certificate, in seconds since 1970",
-            not_after.clone(),
+            self.not_after.clone(),
         );
-        Self { registry, requests, seconds, in_flight, connections, sessions, not_after }
     }
 
     pub(super) fn connection(&self) -> Counted {
-        self.connections.inc();
-        Counted(self.connections.clone())
+        self.accepted.inc();
+        Counted::new(&self.connections)
     }
 
     pub(super) fn request(&self) -> Counted {
-        self.in_flight.inc();
-        Counted(self.in_flight.clone())
+        Counted::new(&self.in_flight)
     }
 
     /// Notes an answer: of the upstream's, or of ours by this rule.
@@ -116,27 +159,51 @@ impl Figures {
             400..500 => "4xx",
             _ => "5xx",
         };
-        let stage = rule.unwrap_or("upstream");
+        self.count(route, status, rule.unwrap_or("upstream"));
+        self.heads.get_or_create(&of(route)).observe(after.as_secs_f64());
+    }
+
+    /// Notes a request whose caller went away before there was an answer.
+    pub(super) fn aborted(&self, route: &Arc<str>) {
+        self.count(route, "none", "aborted");
+    }
+
+    fn count(&self, route: &Arc<str>, status: &'static str, stage: &'static str) {
         self.requests.get_or_create(&Answered { route: Arc::clone(route), status, stage }).inc();
-        let route = Route { route: Arc::clone(route) };
-        self.seconds.get_or_create(&route).observe(after.as_secs_f64());
+    }
+
+    /// Notes the end of a request.
+    pub(super) fn ended(&self, route: &Arc<str>, (read, sent): (u64, u64), after: Duration) {
+        let of = of(route);
+        self.ends.get_or_create(&of).observe(after.as_secs_f64());
+        self.bytes_in.get_or_create(&of).inc_by(read);
+        self.bytes_out.get_or_create(&of).inc_by(sent);
     }
 
     /// All of it as text, with what is only looked at now.
-    pub(super) fn text(&self, lanes: &[Lane]) -> String {
-        for lane in lanes {
-            let route = Route { route: Arc::clone(&lane.name) };
-            let sessions = i64::try_from(lane.sessions.len()).unwrap_or(i64::MAX);
-            self.sessions.get_or_create(&route).set(sessions);
-            if let Some(identity) = lane.identity() {
-                self.not_after.get_or_create(&route).set(identity.not_after.0);
+    pub(super) fn text(&self, routes: impl Iterator<Item = Stands>) -> String {
+        for stands in routes {
+            let of = Route { route: stands.route };
+            let sessions = i64::try_from(stands.sessions).unwrap_or(i64::MAX);
+            self.sessions.get_or_create(&of).set(sessions);
+            if let Some(not_after) = stands.not_after {
+                self.not_after.get_or_create(&of).set(not_after);
             }
         }
         let mut text = String::new();
         // Writing to a string does not fail.
-        let _ = encode(&mut text, &self.registry);
+        let _ = encode(&mut text, &self.lock());
         text
     }
+
+    /// Nothing that holds the lock panics.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn of(route: &Arc<str>) -> Route {
+    Route { route: Arc::clone(route) }
 }
 
 #[cfg(test)]
@@ -145,21 +212,37 @@ mod tests {
 
     #[test]
     fn what_was_counted_is_told_by_names_that_prometheus_knows() {
-        let figures = Figures::new();
+        let figures = Figures::new(&Told::default());
         let route = Arc::from("default");
         let held = figures.request();
         figures.answered(&route, StatusCode::OK, None, Duration::from_millis(3));
         figures.answered(&route, StatusCode::NOT_FOUND, Some("route"), Duration::ZERO);
-        let text = figures.text(&[]);
+        figures.aborted(&route);
+        figures.ended(&route, (10, 100), Duration::from_millis(30));
+        figures.ended(&route, (10, 100), Duration::from_millis(70));
+        drop(figures.connection());
+        let stands = Stands { route: Arc::clone(&route), sessions: 2, not_after: Some(7) };
+        let text = figures.text(std::iter::once(stands));
         for line in [
             r#"countersign_requests_total{route="default",status="2xx",stage="upstream"} 1"#,
             r#"countersign_requests_total{route="default",status="4xx",stage="route"} 1"#,
+            r#"countersign_requests_total{route="default",status="none",stage="aborted"} 1"#,
             r#"countersign_response_seconds_bucket{le="0.005",route="default"} 2"#,
+            r#"countersign_request_duration_seconds_bucket{le="0.05",route="default"} 1"#,
+            r#"countersign_request_body_bytes_total{route="default"} 20"#,
+            r#"countersign_response_body_bytes_total{route="default"} 200"#,
             "countersign_requests_in_flight 1",
+            "countersign_connections 0",
+            "countersign_connections_accepted_total 1",
+            r#"countersign_sessions{route="default"} 2"#,
+            r#"countersign_certificate_not_after_seconds{route="default"} 7"#,
+            r#"countersign_tls_handshakes_total{result="ok"} 0"#,
         ] {
-            assert!(text.contains(line), "{line}: {text}");
+            assert!(text.lines().any(|it| it == line), "{line}: {text}");
         }
+        assert!(text.ends_with("# EOF\n"), "{text}");
         drop(held);
-        assert!(figures.text(&[]).contains("countersign_requests_in_flight 0"));
+        let text = figures.text(std::iter::empty());
+        assert!(text.contains("countersign_requests_in_flight 0"));
     }
 }

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,10 +19,10 @@ use tower::Service as _;
 
 use super::{
     drain::Drain,
-    figures::{Counted, Figures, NO_ROUTE},
     guard::{self, Denied},
     hops,
     peer::{Identity, Peer},
+    record::{Observers, Record},
     respond::Refusal,
     room::{Place, Room},
     route::Lane,
@@ -46,7 +46,7 @@ pub(super) struct Forward {
     pub(super) times: Times,
     pub(super) max_message: usize,
     pub(super) drain: Drain,
-    pub(super) figures: Figures,
+    pub(super) observers: Observers,
 }
 
 /// How long a request may take.
@@ -64,43 +64,43 @@ impl Forward {
     /// The response to a request of `peer`; every request has exactly one.
     pub(super) async fn answer(
         &self,
-        request: http::Request<Incoming>,
+        mut request: http::Request<Incoming>,
         peer: &Peer,
     ) -> Response<Streaming> {
         let one_at_a_time = request.version() <= http::Version::HTTP_11;
-        let (begun, mut route, counted) = (Instant::now(), None, self.figures.request());
-        let answered = self.carry(request, peer, &mut route).await;
-        let rule = answered.as_ref().err().map(Refusal::rule);
+        // Dropped with this future, it is written all the same.
+        let mut record = self.observers.begin(&mut request, peer);
+        let answered = self.carry(request, peer, &mut record).await;
         let mut response = answered.unwrap_or_else(|refusal| {
             let failure = refusal.failure();
+            record.refused(&refusal, &failure);
             let hint = failure.next_step().unwrap_or_default();
             let rule = refusal.rule();
             tracing::warn!(%peer, rule, stage = failure.stage().name(), hint, "{failure}");
             refusal.response().map(Streaming::plain)
         });
-        let route = route.unwrap_or_else(|| Arc::from(NO_ROUTE));
-        self.figures.answered(&route, response.status(), rule, begun.elapsed());
-        response.body_mut()._counted = Some(counted);
         if one_at_a_time && self.drain.is_leaving() {
             // The next request of this connection is for who takes our place.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
-        response
+        record.answered(response.status());
+        response.map(|body| body.noted_in(record))
     }
 
     async fn carry(
         &self,
         request: http::Request<Incoming>,
         peer: &Peer,
-        route: &mut Option<Arc<str>>,
+        record: &mut Record,
     ) -> Result<Response<Streaming>, Refusal> {
         let (mut head, body) = request.into_parts();
         let identity = peer.identity();
         let (lane, target) = self.admit(&head, peer, &identity).await?;
-        *route = Some(Arc::clone(&lane.name));
+        record.takes(&lane.name);
         let place = self.room.request().await?;
         let (body, room) = self.read(body).await?;
+        record.read(&body);
 
         let socket = tunnel::asked(&mut head);
         hops::strip_request(&mut head.headers);
@@ -266,13 +266,41 @@ pub(super) struct Streaming {
     /// A stream that is listened to ends when the sidecar leaves; the caller listens elsewhere.
     until: Option<Drain>,
     leaving: Option<BoxFuture<'static, ()>>,
+    record: Option<Record>,
     _place: Option<Place>,
-    _counted: Option<Counted>,
+}
+
+/// Whether nothing follows of a body, by its own word or by its length.
+fn is_whole(body: &Body) -> bool {
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 
 impl Streaming {
     fn plain(body: Body) -> Self {
-        Self { body, until: None, leaving: None, _place: None, _counted: None }
+        Self { body, until: None, leaving: None, record: None, _place: None }
+    }
+
+    fn noted_in(self, mut record: Record) -> Self {
+        if is_whole(&self.body) {
+            record.ended();
+        }
+        Self { record: Some(record), ..self }
+    }
+
+    /// What of the body goes out.
+    fn note(&mut self, frame: Option<&Result<Frame<Bytes>, Failure>>) {
+        let Some(record) = &mut self.record else { return };
+        match frame {
+            Some(Ok(frame)) => {
+                record.sent(frame.data_ref().map_or(0, Bytes::len));
+                // Who knows that nothing follows does not ask for it.
+                if is_whole(&self.body) {
+                    record.ended();
+                }
+            }
+            Some(Err(failure)) => record.broke(failure),
+            None => record.ended(),
+        }
     }
 }
 
@@ -286,10 +314,16 @@ impl http_body::Body for Streaming {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
         let frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let Poll::Ready(frame) = &frame {
+            this.note(frame.as_ref());
+        }
         let (Some(drain), Poll::Pending) = (&this.until, &frame) else { return frame };
         let leaving = this.leaving.get_or_insert_with(|| drain.leaving());
         match leaving.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Ready(()) => {
+                this.note(None);
+                Poll::Ready(None)
+            }
             Poll::Pending => Poll::Pending,
         }
     }

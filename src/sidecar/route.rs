@@ -15,7 +15,7 @@ use url::Url;
 use super::{path::below, sessions::Sessions};
 use crate::{
     failure::{Failure, Stage},
-    service::HttpService,
+    service::{HttpService, Request},
     tls::{Generations, identity::Summary},
 };
 
@@ -127,6 +127,15 @@ impl Lane {
         Uri::from_parts(parts).ok()
     }
 
+    /// A request to the upstream that no caller made.
+    pub(super) fn request_of_our_own(&self) -> Request {
+        let mut request = Request::default();
+        let target = self.prefix.parse().ok().and_then(|asked: Uri| self.target(&asked));
+        *request.uri_mut() =
+            target.or_else(|| self.at(PathAndQuery::from_static("/"))).unwrap_or_default();
+        request
+    }
+
     /// Makes the upstream's own URLs in a response lead here; those of others stay as they are.
     pub(super) fn bring_home(&self, headers: &mut HeaderMap, target: &Uri) {
         for name in &PLACES {
@@ -165,7 +174,6 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
-    use crate::service::Request;
 
     fn lane(prefix: Option<&str>, upstream: &str) -> Lane {
         let service = service_fn(|_: Request| async { Err(Failure::new(Stage::Send, "nowhere")) });

@@ -105,7 +105,9 @@ impl Way {
             stream = within(Step::Tunnel(proxy)).spend(tunnel).await?;
         }
         if self.upstream.is_https() {
-            stream = within(Step::Handshake(&self.upstream)).spend(self.secure(stream)).await?;
+            let secured = within(Step::Handshake(&self.upstream)).spend(self.secure(stream)).await;
+            tracing::info!(target: "figures", handshake = secured.is_ok());
+            stream = secured?;
         }
 
         let (upstream, took) = (self.upstream.origin(), started.elapsed());

@@ -11,6 +11,7 @@ mod demo;
 mod front;
 mod house;
 mod leak;
+mod operation;
 mod rotation;
 mod session;
 mod sidecar;
