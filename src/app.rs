@@ -1,7 +1,9 @@
 //! The composition root: configuration in, services joined, front end run, everything drained.
 //! The only place that knows all stages.
 
-use std::{io::IoSlice, io::IsTerminal as _, process::ExitCode};
+use std::{io::IoSlice, io::IsTerminal as _, process::ExitCode, sync::Arc};
+
+use tokio::sync::watch;
 
 use crate::{
     bridge,
@@ -13,7 +15,7 @@ use crate::{
     shutdown::{self, Parent},
     sidecar::{self, listener::Listener},
     stdio::{Input, Output},
-    tls,
+    tls::{self, inbound::Inbound},
 };
 
 /// Failed while running.
@@ -78,6 +80,10 @@ async fn prepare(said: &cli::Bridge) -> Result<(bridge::Settings, HttpService), 
 async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
     let stop = shutdown::signalled().map_err(|error| signals(&error))?;
     let config = config::load_serve(said)?;
+    let inbound = match &config.inbound {
+        Some(settings) => Some(inbound(settings).await?),
+        None => None,
+    };
     let mut inherited = listenfd::ListenFd::from_env();
     let mut listeners = Vec::new();
     for address in &config.listen {
@@ -85,7 +91,10 @@ async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
         let listener = Listener::open(address, config.access, &mut inherited)?;
         // What was inherited is known only now.
         config.may_listen(&listener.name(), listener.is_exposed())?;
-        listeners.push(listener);
+        listeners.push(match &inbound {
+            Some(tls) => listener.with_tls(tls.clone()),
+            None => listener,
+        });
     }
     let mut routes = Vec::new();
     for routed in config.routes {
@@ -110,6 +119,17 @@ async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
         upstream: config.upstream.url.uri().clone(),
         service,
     })
+}
+
+/// TLS of the listeners, and what keeps it current.
+async fn inbound(
+    settings: &tls::inbound::Settings,
+) -> Result<watch::Receiver<Arc<Inbound>>, Failure> {
+    let first = tls::inbound::load(settings).await?;
+    let hangups = shutdown::hangups().map_err(|error| signals(&error))?;
+    let (current, reloading) = tls::reload::start_inbound(settings.clone(), first, hangups);
+    tokio::spawn(reloading);
+    Ok(current)
 }
 
 /// The TLS configuration, and what keeps it current.

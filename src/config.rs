@@ -11,6 +11,7 @@ mod file;
 mod flags;
 mod forms;
 mod identity;
+mod inbound;
 mod layer;
 mod nearest;
 mod pairs;

@@ -14,6 +14,7 @@ pub mod peer;
 mod respond;
 mod room;
 mod route;
+mod secure;
 mod sessions;
 
 use std::{sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ use self::{
     listener::{Listener, Stream},
     peer::Peer,
     room::Room,
+    secure::Open,
 };
 pub use self::{forward::Times, room::Limits, route::Route};
 use crate::{failure::Failure, secret::Held};
@@ -104,7 +106,7 @@ async fn accept(listener: Listener, forward: Arc<Forward>) {
         match accepted {
             Ok((stream, peer)) => {
                 failed = false;
-                admit(stream, peer, &forward);
+                admit(&listener, stream, peer, &forward);
             }
             Err(error) => {
                 if !failed {
@@ -116,14 +118,18 @@ async fn accept(listener: Listener, forward: Arc<Forward>) {
         }
     }
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        admit(stream, peer, &forward);
+        admit(&listener, stream, peer, &forward);
     }
 }
 
-fn admit(mut stream: Stream, peer: Peer, forward: &Arc<Forward>) {
-    let forward = Arc::clone(forward);
+fn admit(listener: &Listener, mut stream: Stream, peer: Peer, forward: &Arc<Forward>) {
+    let (forward, secure) = (Arc::clone(forward), listener.secure());
     let Some(place) = forward.room.connection() else {
         tracing::warn!(%peer, "there is no room for another connection");
+        if secure.is_some() {
+            // Words that are not encrypted say nothing to who speaks TLS.
+            return;
+        }
         tokio::spawn(async move {
             // Not waited for: it fits the socket's buffer, or the caller does not read.
             let _ = stream.write_all(NO_ROOM).now_or_never();
@@ -132,7 +138,15 @@ fn admit(mut stream: Stream, peer: Peer, forward: &Arc<Forward>) {
         return;
     };
     tokio::spawn(async move {
-        connection::serve(forward, stream, peer).await;
+        let drain = forward.drain.clone();
+        let plain = Open { stream, peer, drain };
+        let open = match secure {
+            Some(secure) => secure.shake(plain, forward.times.head).await,
+            None => Some(plain),
+        };
+        if let Some(Open { stream, peer, drain }) = open {
+            connection::serve(forward, stream, peer, drain).await;
+        }
         drop(place);
     });
 }

@@ -13,6 +13,7 @@ mod explain;
 mod files;
 mod generations;
 pub mod identity;
+pub mod inbound;
 mod key;
 mod pem;
 pub mod pins;
@@ -24,6 +25,7 @@ pub mod reload;
 pub mod roots;
 pub mod server_id;
 pub mod spiffe;
+mod whose;
 
 use std::{fmt, sync::Arc};
 

@@ -16,7 +16,16 @@ pub struct Serve {
     /// Group of Unix sockets, a name or a number
     #[arg(long, value_name = "GROUP", help_heading = "Listeners")]
     pub listen_group: Option<String>,
-    /// Listen beyond this machine without TLS; needs --inbound-bearer
+    /// Certificate of the TCP listeners, with its chain, PEM: they speak TLS
+    #[arg(long, value_name = "FILE", help_heading = "Listeners")]
+    pub listen_cert: Option<String>,
+    /// Its private key, PEM [default: in the file of --listen-cert]
+    #[arg(long, value_name = "FILE", help_heading = "Listeners")]
+    pub listen_key: Option<String>,
+    /// Roots, PEM, that clients' certificates must come from; repeatable
+    #[arg(long, value_name = "FILE", help_heading = "Listeners")]
+    pub client_ca: Vec<String>,
+    /// Listen beyond this machine without client certificates; needs --inbound-bearer
     #[arg(long, help_heading = "Listeners")]
     pub unsafe_listen: bool,
 
@@ -32,6 +41,9 @@ pub struct Serve {
     /// Header that each request must have, 'Name: value'
     #[arg(long, value_name = "HEADER", help_heading = "Guard")]
     pub require_header: Option<String>,
+    /// Name that a client certificate must have, DNS name or URI; repeatable
+    #[arg(long, value_name = "NAME", help_heading = "Guard")]
+    pub client_name: Vec<String>,
     /// Token that callers must send in Authorization: Bearer
     #[arg(long, value_name = "REF", help_heading = "Guard")]
     pub inbound_bearer: Option<String>,

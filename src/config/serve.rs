@@ -9,10 +9,14 @@ use super::{
 };
 
 /// The keys of the table.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 19] = [
     "listen",
     "listen_mode",
     "listen_group",
+    "listen_cert",
+    "listen_key",
+    "client_ca",
+    "client_name",
     "unsafe_listen",
     "allow_host",
     "allow_origin",
@@ -35,6 +39,10 @@ pub(super) struct Said {
     pub(super) listen: Vec<Stated<String>>,
     pub(super) mode: Option<Stated<String>>,
     pub(super) group: Option<Stated<String>>,
+    pub(super) cert: Option<Stated<String>>,
+    pub(super) key: Option<Stated<String>>,
+    pub(super) client_ca: Vec<Stated<String>>,
+    pub(super) client_names: Vec<Stated<String>>,
     pub(super) unsafe_listen: Option<bool>,
     pub(super) hosts: Vec<Stated<String>>,
     pub(super) origins: Vec<Stated<String>>,
@@ -72,6 +80,10 @@ pub(super) fn flags(said: &cli::Serve) -> Result<Said, Failure> {
         listen: texts("--listen", &said.listen),
         mode: text("--listen-mode", &said.listen_mode),
         group: text("--listen-group", &said.listen_group),
+        cert: text("--listen-cert", &said.listen_cert),
+        key: text("--listen-key", &said.listen_key),
+        client_ca: texts("--client-ca", &said.client_ca),
+        client_names: texts("--client-name", &said.client_name),
         unsafe_listen: said.unsafe_listen.then_some(true),
         hosts: texts("--allow-host", &said.allow_host),
         origins: texts("--allow-origin", &said.allow_origin),
@@ -103,6 +115,10 @@ pub(super) fn read(table: &Item<'_>) -> Result<Said, Failure> {
             // In TOML 0o660 is a number, which would be read as a decimal one.
             "listen_mode" => said.mode = Some(item.string()?),
             "listen_group" => said.group = Some(item.scalar()?),
+            "listen_cert" => said.cert = Some(item.string()?),
+            "listen_key" => said.key = Some(item.string()?),
+            "client_ca" => said.client_ca = item.strings()?,
+            "client_name" => said.client_names = item.strings()?,
             "unsafe_listen" => said.unsafe_listen = Some(item.boolean()?),
             "allow_host" => said.hosts = item.strings()?,
             "allow_origin" => said.origins = item.strings()?,

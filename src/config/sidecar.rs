@@ -8,7 +8,7 @@ use std::{net::SocketAddr, time::Duration};
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    Config, forms,
+    Config, forms, inbound,
     layer::Layers,
     place::{Place, Stated},
     scope::Scope,
@@ -20,6 +20,7 @@ use crate::{
         Limits, Settings, Times, guard,
         listener::{Access, Address, FIRST_INHERITED},
     },
+    tls,
 };
 
 /// Where it listens if nothing is said.
@@ -43,7 +44,9 @@ pub struct Sidecar {
     pub listen: Vec<Address>,
     /// Who may open its Unix sockets.
     pub access: Access,
-    /// Whether it may listen beyond this machine without TLS.
+    /// TLS of its TCP listeners, if they speak it.
+    pub inbound: Option<tls::inbound::Settings>,
+    /// Whether it may listen beyond this machine without client certificates.
     pub unsafe_listen: bool,
     /// Where requests go; at least one.
     pub routes: Vec<Routed>,
@@ -75,14 +78,16 @@ impl Sidecar {
     ///
     /// At [`Stage::Configuration`]: nothing proves who asks, or nobody said that it is meant.
     pub fn may_listen(&self, name: &str, exposed: bool) -> Result<(), Failure> {
-        if !exposed || (self.unsafe_listen && self.settings.token.is_some()) {
+        let certified = self.inbound.as_ref().is_some_and(|it| !it.client_ca.is_empty());
+        if !exposed || certified || (self.unsafe_listen && self.settings.token.is_some()) {
             return Ok(());
         }
         let what =
             format!("{name} can be reached from other machines, and nothing proves who asks there");
         Err(Failure::new(Stage::Configuration, what).hint(
-            "listen on 127.0.0.1 or unix:PATH; to let the network in without TLS all the same, \
-             give it a token and say so: --inbound-bearer REF --unsafe-listen",
+            "listen on 127.0.0.1 or unix:PATH; to let the network in, ask for client certificates: \
+             --listen-cert FILE --listen-key FILE --client-ca FILE; to do without them all the \
+             same, give it a token and say so: --inbound-bearer REF --unsafe-listen",
         ))
     }
 }
@@ -142,8 +147,10 @@ pub(super) fn settle(
     let token = first(said, |it| &it.token);
     let times =
         Times { head: time(|it| &it.head, HEAD)?, body: time(|it| &it.body, BODY)?, response };
+    let inbound = inbound::settle(said, scope)?;
+    let names = inbound::names(listed(said, |it| &it.client_names), scope, inbound.as_ref())?;
     let settings = Settings {
-        guard: guarded(said, scope)?,
+        guard: guard::Settings { names, ..guarded(said, scope)? },
         token: token.map(|said| scope.open(&said.place, &said.value)).transpose()?,
         limits: Limits { connections, requests, queue: QUEUE, patience: PATIENCE, max_message },
         times,
@@ -160,7 +167,7 @@ pub(super) fn settle(
         group: first(said, |it| &it.group).map(group).transpose()?,
     };
     let unsafe_listen = first(said, |it| &it.unsafe_listen).copied().unwrap_or(false);
-    Ok(Sidecar { settings, listen, access, unsafe_listen, routes })
+    Ok(Sidecar { settings, listen, access, inbound, unsafe_listen, routes })
 }
 
 /// The flag's value, else the profile's.

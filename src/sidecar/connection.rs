@@ -21,7 +21,11 @@ use tokio::{
     time::sleep,
 };
 
-use super::{drain::GRACE, forward::Forward, peer::Peer};
+use super::{
+    drain::{Drain, GRACE},
+    forward::Forward,
+    peer::Peer,
+};
 
 /// A request's head; a cookie or a token in it can be a few KiB.
 const HEAD_AT_MOST: usize = 64 * 1024;
@@ -33,20 +37,21 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const PING_AFTER: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 
-/// Answers the requests of one connection until it ends or the sidecar leaves.
-pub(super) async fn serve<S>(forward: Arc<Forward>, stream: S, peer: Peer)
+/// Answers the requests of one connection until it ends, or `drain` says that it is to.
+pub(super) async fn serve<S>(forward: Arc<Forward>, stream: S, peer: Peer, drain: Drain)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (peer, asked) = (Arc::new(peer), Arc::new(AtomicBool::new(false)));
     let head = forward.times.head;
-    let leaving = forward.drain.leaving();
+    let leaving = drain.leaving();
     let service = {
         let (peer, asked) = (Arc::clone(&peer), Arc::clone(&asked));
         service_fn(move |request| {
             asked.store(true, Ordering::Relaxed);
             let (forward, peer) = (Arc::clone(&forward), Arc::clone(&peer));
-            async move { Ok::<_, Infallible>(forward.answer(request, &peer).await) }
+            let drain = drain.clone();
+            async move { Ok::<_, Infallible>(forward.answer(request, &peer, &drain).await) }
         })
     };
     let protocol = protocol(head);

@@ -58,21 +58,23 @@ pub struct Times {
 }
 
 impl Forward {
-    /// The response to a request of `peer`; every request has exactly one.
+    /// The response to a request of `peer`; every request has exactly one. `drain` is that of its
+    /// connection.
     pub(super) async fn answer(
         &self,
         request: http::Request<Incoming>,
         peer: &Peer,
+        drain: &Drain,
     ) -> Response<Streaming> {
         let one_at_a_time = request.version() <= http::Version::HTTP_11;
-        let mut response = self.carry(request, peer).await.unwrap_or_else(|refusal| {
+        let mut response = self.carry(request, peer, drain).await.unwrap_or_else(|refusal| {
             let failure = refusal.failure();
             let hint = failure.next_step().unwrap_or_default();
             let rule = refusal.rule();
             tracing::warn!(%peer, rule, stage = failure.stage().name(), hint, "{failure}");
             refusal.response().map(Streaming::plain)
         });
-        if one_at_a_time && self.drain.is_leaving() {
+        if one_at_a_time && drain.is_leaving() {
             // The next request of this connection is for who takes our place.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
@@ -84,6 +86,7 @@ impl Forward {
         &self,
         request: http::Request<Incoming>,
         peer: &Peer,
+        drain: &Drain,
     ) -> Result<Response<Streaming>, Refusal> {
         let (mut head, body) = request.into_parts();
         let token = self.token().await?;
@@ -112,8 +115,8 @@ impl Forward {
         hops::strip_response(&mut head.headers);
         lane.bring_home(&mut head.headers, &target);
         asked.note(lane, &head);
-        let until = (asked.method == Method::GET && is_event_stream(&head.headers))
-            .then(|| self.drain.clone());
+        let until =
+            (asked.method == Method::GET && is_event_stream(&head.headers)).then(|| drain.clone());
         let mut response =
             Response::new(Streaming { body, until, leaving: None, _place: Some(place) });
         *response.status_mut() = head.status;
@@ -215,7 +218,7 @@ const EVENTS: &[u8] = b"text/event-stream";
 /// A response's body on its way to the caller, frame by frame.
 pub(super) struct Streaming {
     body: Body,
-    /// A stream that is listened to ends when the sidecar leaves; the caller listens elsewhere.
+    /// A stream that is listened to ends when its connection is to; the caller listens elsewhere.
     until: Option<Drain>,
     leaving: Option<BoxFuture<'static, ()>>,
     _place: Option<Place>,

@@ -77,7 +77,14 @@ pub(super) fn load(
 }
 
 /// Adds every certificate of a file that was given for this purpose; each must hold.
-fn exactly(place: Place<'_>, files: &mut Files, roots: &mut RootCertStore) -> Result<(), Failure> {
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn exactly(
+    place: Place<'_>,
+    files: &mut Files,
+    roots: &mut RootCertStore,
+) -> Result<(), Failure> {
     let file = files.read(place, "the roots")?.bytes;
     let broken = |error| refused(format!("cannot read the roots in {place}: {error}"));
     let mut count = 0;
