@@ -33,11 +33,15 @@ features:
     cargo clippy --all-targets --all-features -- -D warnings
     tests/pkcs11/run
     tests/keyring/run
-    cargo test --all-features --lib spiffe
+    tests/spiffe/run
 
 # interoperability with the official SDKs, the reference server, the conformance suite, nginx
 sdk:
     tests/sdk/run
+
+# what is under deploy/: image, compose, Kubernetes, systemd, deb
+deploy *args:
+    tests/deploy/run {{args}}
 
 # the table of docs/BENCHMARKS.md; add --quick for a smoke run
 bench *args:

@@ -1,9 +1,7 @@
 //! The composition root: configuration in, services joined, front end run, everything drained.
 //! The only place that knows all stages.
 
-use std::{io::IoSlice, io::IsTerminal as _, process::ExitCode, sync::Arc};
-
-use tokio::sync::watch;
+use std::{io::IoSlice, io::IsTerminal as _, process::ExitCode};
 
 use crate::{
     bridge,
@@ -15,7 +13,8 @@ use crate::{
     shutdown::{self, Parent},
     sidecar::{self, listener::Listener},
     stdio::{Input, Output},
-    tls::{self, inbound::Inbound},
+    tls::{self, inbound},
+    upstream,
 };
 
 /// Failed while running.
@@ -78,25 +77,34 @@ async fn prepare(said: &cli::Bridge) -> Result<(bridge::Settings, HttpService), 
 }
 
 async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
+    if said.healthcheck {
+        return sidecar::admin::probe(&config::load_admin(said)?).await;
+    }
     let stop = shutdown::signalled().map_err(|error| signals(&error))?;
     let config = config::load_serve(said)?;
-    let inbound = match &config.inbound {
-        Some(settings) => Some(inbound(settings).await?),
+    let tls = match &config.tls {
+        Some(settings) => Some(of_listeners(settings.clone()).await?),
         None => None,
     };
     let mut inherited = listenfd::ListenFd::from_env();
-    let mut listeners = Vec::new();
+    let mut public = Vec::new();
     for address in &config.listen {
         config.may_listen(&address.to_string(), address.is_exposed())?;
         let listener = Listener::open(address, config.access, &mut inherited)?;
         // What was inherited is known only now.
         config.may_listen(&listener.name(), listener.is_exposed())?;
-        listeners.push(match &inbound {
-            Some(tls) => listener.with_tls(tls.clone()),
+        public.push(match &tls {
+            Some(tls) => listener.secured(tls),
             None => listener,
         });
     }
+    let open = |address| Listener::open(address, config.access, &mut inherited);
+    let admin = config.admin.as_ref().map(open).transpose()?;
+    let listeners = sidecar::Listeners { public, admin };
     let mut routes = Vec::new();
+    if said.demo {
+        routes.push(demo::route().await?);
+    }
     for routed in config.routes {
         routes.push(route(routed).await?);
     }
@@ -107,29 +115,31 @@ async fn run_sidecar(said: &cli::Serve) -> Result<(), Failure> {
     sidecar::run(config.settings, routes, listeners, stop, now).await
 }
 
+/// The TLS of the listeners, and what keeps it current.
+async fn of_listeners(settings: inbound::Settings) -> Result<inbound::Current, Failure> {
+    let hangups = shutdown::hangups().map_err(|error| signals(&error))?;
+    let (current, watching) = inbound::start(settings, hangups).await?;
+    tokio::spawn(watching);
+    Ok(current)
+}
+
 /// A route with a way of its own: another identity, other credentials, another pool.
 async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
     let config = routed.config;
     let tls = reloading(&config).await?;
-    let service = outbound::join_without_redirects(&config.upstream, &config.credentials, tls)?;
+    let join =
+        |upstream| outbound::join_without_redirects(upstream, &config.credentials, tls.clone());
+    let service = join(&config.upstream)?;
+    let sockets = join(&upstream::Settings { upgrades: true, ..config.upstream.clone() })?;
     Ok(sidecar::Route {
         name: routed.name,
         host: routed.host,
         prefix: routed.prefix,
         upstream: config.upstream.url.uri().clone(),
         service,
+        sockets,
+        tls: Some(tls),
     })
-}
-
-/// TLS of the listeners, and what keeps it current.
-async fn inbound(
-    settings: &tls::inbound::Settings,
-) -> Result<watch::Receiver<Arc<Inbound>>, Failure> {
-    let first = tls::inbound::load(settings).await?;
-    let hangups = shutdown::hangups().map_err(|error| signals(&error))?;
-    let (current, reloading) = tls::reload::start_inbound(settings.clone(), first, hangups);
-    tokio::spawn(reloading);
-    Ok(current)
 }
 
 /// The TLS configuration, and what keeps it current.

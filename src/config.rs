@@ -11,7 +11,6 @@ mod file;
 mod flags;
 mod forms;
 mod identity;
-mod inbound;
 mod layer;
 mod nearest;
 mod pairs;
@@ -137,6 +136,23 @@ pub fn load_serve(said: &cli::Serve) -> Result<Sidecar, Failure> {
     load_serve_in(said, &of_process)
 }
 
+/// Where a sidecar with these flags would tell of itself.
+///
+/// # Errors
+///
+/// As [`load_in`]; and if it would tell nowhere.
+pub fn load_admin(said: &cli::Serve) -> Result<crate::sidecar::listener::Address, Failure> {
+    let scope = Scope::new(&of_process);
+    let profile = profile(&said.bridge.files, &scope)?.unwrap_or_default();
+    let mut layers = Layers { flags: flags::layer(&said.bridge)?, profile };
+    layers.flags.serve = serve::flags(said)?;
+    sidecar::admin(&layers, &scope)?.ok_or_else(|| {
+        let what = "--healthcheck asks a running sidecar, but not where";
+        Failure::new(Stage::Configuration, what)
+            .hint("--admin ADDR is where it tells of itself, as in --admin 127.0.0.1:9901")
+    })
+}
+
 fn load_serve_in(
     said: &cli::Serve,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -146,6 +162,8 @@ fn load_serve_in(
     let mut layers = Layers { flags: flags::layer(&said.bridge)?, profile };
     layers.flags.serve = serve::flags(said)?;
     let routes = match sidecar::routes(&layers)? {
+        // The demo has a route of its own.
+        _ if said.demo => Vec::new(),
         [] => vec![Routed::only(settle(&layers, environment)?)],
         routes => {
             // There are routes, so there is a file.

@@ -25,6 +25,7 @@ use crate::{
     secret::{Held, Reference, Secret},
     service::HttpService,
     shutdown::{self, Parent},
+    sidecar,
     stdio::{Input, Output},
     tls,
     upstream::{self, proxy, url::UpstreamUrl},
@@ -51,6 +52,25 @@ pub async fn run(stdio: bool, parent: Parent) -> Result<(), Failure> {
         return Ok(());
     }
     tour(&demo, seen).await
+}
+
+/// The way to the demo's server, for a sidecar to stand before it. It is there as long as the runtime.
+///
+/// # Errors
+/// When the demo can't be set up.
+pub async fn route() -> Result<sidecar::Route, Failure> {
+    let (demo, seen) = Demo::start().await?;
+    drop(seen);
+    let join = |upgrades| demo.join(&Flags::RIGHT, upgrades, outbound::join_without_redirects);
+    Ok(sidecar::Route {
+        name: "demo".to_owned(),
+        host: None,
+        prefix: None,
+        upstream: demo.url.uri().clone(),
+        service: join(false).await?,
+        sockets: join(true).await?,
+        tls: None,
+    })
 }
 
 #[cfg(unix)]
@@ -128,11 +148,34 @@ impl Demo {
 
     /// What [`bridge::run`] needs, made as from a command line with these flags.
     async fn bridge(&self, flags: &Flags) -> Result<(bridge::Settings, HttpService), Failure> {
+        let settings = bridge::Settings {
+            uri: self.url.uri().clone(),
+            upstream: self.url.origin(),
+            max_message: 1 << 20,
+            idle_timeout: Duration::from_secs(60),
+            max_in_flight: 64,
+            drain: Duration::from_secs(10),
+        };
+        Ok((settings, self.join(flags, false, outbound::join).await?))
+    }
+
+    /// The way to the gateway, joined by `join`.
+    async fn join(
+        &self,
+        flags: &Flags,
+        upgrades: bool,
+        join: impl Fn(
+            &upstream::Settings,
+            &credentials::Settings,
+            tls::Generations,
+        ) -> Result<HttpService, Failure>,
+    ) -> Result<HttpService, Failure> {
         let upstream = upstream::Settings {
             url: self.url.clone(),
             proxy: proxy::Settings::default(),
             connect_timeout: Duration::from_secs(5),
             maximum_age: Duration::from_secs(60),
+            upgrades,
         };
         let credentials = credentials::Settings {
             headers: vec![credentials::headers::Header::new(TENANT.0, TENANT.1)?],
@@ -142,15 +185,7 @@ impl Demo {
         let tls = tls::from_memory(&flags.tls(), self.papers.files()).await?;
         // Nothing in memory changes: the first generation is the last.
         let (_, generations) = watch::channel(Arc::new(tls));
-        let settings = bridge::Settings {
-            uri: self.url.uri().clone(),
-            upstream: self.url.origin(),
-            max_message: 1 << 20,
-            idle_timeout: Duration::from_secs(60),
-            max_in_flight: 64,
-            drain: Duration::from_secs(10),
-        };
-        Ok((settings, outbound::join(&upstream, &credentials, generations)?))
+        join(&upstream, &credentials, generations.into())
     }
 }
 

@@ -19,6 +19,7 @@ pub mod upstream;
 
 pub mod failure;
 pub mod log;
+pub mod panic;
 pub mod redaction;
 pub mod secret;
 pub mod service;

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use countersign::{app, cli::Cli, shutdown::Parent};
+use countersign::{app, cli::Cli, panic, shutdown::Parent};
 
 /// Name lookups, files on standard input, identities that are slow to open and keyrings are all that
 /// leave the one thread; what they leave behind ends soon after.
@@ -10,6 +10,7 @@ const POOL_KEEP_ALIVE: Duration = Duration::from_millis(500);
 const POOL_THREADS: usize = 4;
 
 fn main() -> ExitCode {
+    panic::conceal();
     let parent = Parent::now();
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,

@@ -3,19 +3,23 @@
 //! It holds a company's keys open on a local port. So the guard decides on every head before a body
 //! is read, nothing that a caller says of its own identity goes on, and everything is bounded.
 
+pub mod admin;
 mod connection;
 mod drain;
+mod figures;
 mod forward;
 pub mod guard;
+mod heard;
 mod hops;
 pub mod listener;
+pub mod notify;
 mod path;
 pub mod peer;
 mod respond;
 mod room;
 mod route;
-mod secure;
 mod sessions;
+mod tunnel;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,11 +27,11 @@ use futures_util::future::FutureExt as _;
 use tokio::{io::AsyncWriteExt as _, time::sleep};
 
 use self::{
+    figures::Figures,
     forward::Forward,
     listener::{Listener, Stream},
     peer::Peer,
     room::Room,
-    secure::Open,
 };
 pub use self::{forward::Times, room::Limits, route::Route};
 use crate::{failure::Failure, secret::Held};
@@ -53,6 +57,16 @@ pub struct Settings {
     pub times: Times,
     /// How long what is under way may take after `stop`.
     pub drain: Duration,
+    /// The service manager.
+    pub notify: notify::Settings,
+}
+
+/// What is open to callers, and to who looks after the sidecar.
+pub struct Listeners {
+    /// For requests.
+    pub public: Vec<Listener>,
+    /// For health and figures.
+    pub admin: Option<Listener>,
 }
 
 /// Carries the requests that come in by `listeners` over `routes`, until `stop` resolves; then ends
@@ -64,7 +78,7 @@ pub struct Settings {
 pub async fn run(
     settings: Settings,
     routes: Vec<Route>,
-    listeners: Vec<Listener>,
+    listeners: Listeners,
     stop: impl Future<Output: std::fmt::Debug>,
     now: impl AsyncFnOnce(),
 ) -> Result<(), Failure> {
@@ -77,19 +91,34 @@ pub async fn run(
         times: settings.times,
         max_message: settings.limits.max_message,
         drain,
+        figures: Figures::new(),
     });
-    for listener in listeners {
+    let admin = listeners.admin.map(|listener| {
+        tracing::info!("telling of itself on {}", listener.name());
+        // It tells that we leave, and is not waited for.
+        tokio::spawn(admin::serve(listener, Arc::downgrade(&forward)))
+    });
+    for listener in listeners.public {
         tracing::info!("listening on {}", listener.name());
         tokio::spawn(accept(listener, Arc::clone(&forward)));
     }
+    settings.notify.tell("READY=1");
+    let living = tokio::spawn(settings.notify.clone().live());
     let reason = stop.await;
     tracing::info!(?reason, "leaving: what is under way ends first");
+    settings.notify.tell("STOPPING=1");
     leave.say();
     drop(forward);
     tokio::select! {
         () = leave.finished() => tracing::info!("left"),
         () = sleep(settings.drain) => tracing::warn!("left, and some requests had not ended in time"),
         () = now() => tracing::warn!("left at once: some requests had not ended"),
+    }
+    living.abort();
+    if let Some(admin) = admin {
+        // Its socket is taken away with it.
+        admin.abort();
+        let _ = admin.await;
     }
     Ok(())
 }
@@ -123,30 +152,27 @@ async fn accept(listener: Listener, forward: Arc<Forward>) {
 }
 
 fn admit(listener: &Listener, mut stream: Stream, peer: Peer, forward: &Arc<Forward>) {
-    let (forward, secure) = (Arc::clone(forward), listener.secure());
+    let forward = Arc::clone(forward);
     let Some(place) = forward.room.connection() else {
-        tracing::warn!(%peer, "there is no room for another connection");
-        if secure.is_some() {
-            // Words that are not encrypted say nothing to who speaks TLS.
-            return;
-        }
+        tracing::warn!(%peer, rule = "connections", "there is no room for another connection");
+        // Under TLS nobody would understand it.
+        let secured = listener.tls().is_some();
         tokio::spawn(async move {
+            if secured {
+                return;
+            }
             // Not waited for: it fits the socket's buffer, or the caller does not read.
             let _ = stream.write_all(NO_ROOM).now_or_never();
             let _ = stream.shutdown().now_or_never();
         });
         return;
     };
+    let (tls, counted) = (listener.tls().cloned(), forward.figures.connection());
     tokio::spawn(async move {
-        let drain = forward.drain.clone();
-        let plain = Open { stream, peer, drain };
-        let open = match secure {
-            Some(secure) => secure.shake(plain, forward.times.head).await,
-            None => Some(plain),
-        };
-        if let Some(Open { stream, peer, drain }) = open {
-            connection::serve(forward, stream, peer, drain).await;
+        match tls {
+            Some(tls) => connection::secure(forward, stream, peer, tls).await,
+            None => connection::serve(forward, stream, peer, None).await,
         }
-        drop(place);
+        drop((place, counted));
     });
 }

@@ -11,9 +11,9 @@ mod portable;
 mod unix;
 
 #[cfg(not(unix))]
-pub use self::portable::{Input, Output};
+pub use self::portable::{Input, Output, last_words};
 #[cfg(unix)]
-pub use self::unix::{Input, Output, give_back};
+pub use self::unix::{Input, Output, give_back, last_words};
 
 /// How much is read at a time.
 const CHUNK: usize = 64 * 1024;

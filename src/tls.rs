@@ -25,7 +25,6 @@ pub mod reload;
 pub mod roots;
 pub mod server_id;
 pub mod spiffe;
-mod whose;
 
 use std::{fmt, sync::Arc};
 

@@ -34,6 +34,9 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long a response may go on after the TLS configuration it came under was replaced.
     pub maximum_age: Duration,
+    /// Whether requests may turn into another protocol, for which only HTTP/1.1 will do (RFC 9110,
+    /// section 7.8).
+    pub upgrades: bool,
 }
 
 /// The pool of connections to the upstream, as a service.

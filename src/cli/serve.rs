@@ -7,7 +7,7 @@ use super::Bridge;
 /// The flags of the sidecar, as they were written.
 #[derive(Args, Default)]
 pub struct Serve {
-    /// Address to listen on: 127.0.0.1:8080, [::1]:8080, unix:PATH, fd:3; repeatable
+    /// Address to listen on: HOST:PORT, unix:PATH, fd:3; repeatable [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", help_heading = "Listeners")]
     pub listen: Vec<String>,
     /// Mode of Unix sockets [default: 0600]
@@ -16,15 +16,18 @@ pub struct Serve {
     /// Group of Unix sockets, a name or a number
     #[arg(long, value_name = "GROUP", help_heading = "Listeners")]
     pub listen_group: Option<String>,
-    /// Certificate of the TCP listeners, with its chain, PEM: they speak TLS
+    /// Certificate of TCP listeners and its chain, PEM: they speak TLS then
     #[arg(long, value_name = "FILE", help_heading = "Listeners")]
     pub listen_cert: Option<String>,
     /// Its private key, PEM [default: in the file of --listen-cert]
     #[arg(long, value_name = "FILE", help_heading = "Listeners")]
     pub listen_key: Option<String>,
-    /// Roots, PEM, that clients' certificates must come from; repeatable
+    /// Roots that client certificates of callers must come from, PEM
     #[arg(long, value_name = "FILE", help_heading = "Listeners")]
-    pub client_ca: Vec<String>,
+    pub client_ca: Option<String>,
+    /// Name (DNS, URI) that a caller's certificate must have; repeatable
+    #[arg(long, value_name = "NAME", help_heading = "Listeners")]
+    pub client_name: Vec<String>,
     /// Listen beyond this machine without client certificates; needs --inbound-bearer
     #[arg(long, help_heading = "Listeners")]
     pub unsafe_listen: bool,
@@ -41,9 +44,6 @@ pub struct Serve {
     /// Header that each request must have, 'Name: value'
     #[arg(long, value_name = "HEADER", help_heading = "Guard")]
     pub require_header: Option<String>,
-    /// Name that a client certificate must have, DNS name or URI; repeatable
-    #[arg(long, value_name = "NAME", help_heading = "Guard")]
-    pub client_name: Vec<String>,
     /// Token that callers must send in Authorization: Bearer
     #[arg(long, value_name = "REF", help_heading = "Guard")]
     pub inbound_bearer: Option<String>,
@@ -57,12 +57,22 @@ pub struct Serve {
     /// Time for a request's head, and between requests [default: 60s]
     #[arg(long, value_name = "TIME", help_heading = "Limits")]
     pub header_timeout: Option<String>,
-    /// Time for a request's body [default: 60s]
+    /// Time for a request's body, and to take some of an answer [default: 60s]
     #[arg(long, value_name = "TIME", help_heading = "Limits")]
     pub body_timeout: Option<String>,
     /// Time for what is under way at SIGTERM [default: 30s]
     #[arg(long, value_name = "TIME", help_heading = "Limits")]
     pub drain_timeout: Option<String>,
+
+    /// Address of /healthz, /readyz and /metrics: loopback or unix:PATH
+    #[arg(long, value_name = "ADDR", help_heading = "Operation")]
+    pub admin: Option<String>,
+    /// Ask a running sidecar at --admin whether it is ready; exits 0 if it is
+    #[arg(long, help_heading = "Operation")]
+    pub healthcheck: bool,
+    /// Stand before the demo's gateway and MCP server, which need nothing
+    #[arg(long, conflicts_with = "url")]
+    pub demo: bool,
 
     /// What the way to the upstream is told.
     #[command(flatten)]

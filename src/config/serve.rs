@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The keys of the table.
-pub(super) const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 20] = [
     "listen",
     "listen_mode",
     "listen_group",
@@ -28,6 +28,7 @@ pub(super) const KEYS: [&str; 19] = [
     "header_timeout",
     "body_timeout",
     "drain_timeout",
+    "admin",
     "routes",
 ];
 
@@ -41,8 +42,8 @@ pub(super) struct Said {
     pub(super) group: Option<Stated<String>>,
     pub(super) cert: Option<Stated<String>>,
     pub(super) key: Option<Stated<String>>,
-    pub(super) client_ca: Vec<Stated<String>>,
-    pub(super) client_names: Vec<Stated<String>>,
+    pub(super) client_ca: Option<Stated<String>>,
+    pub(super) names: Vec<Stated<String>>,
     pub(super) unsafe_listen: Option<bool>,
     pub(super) hosts: Vec<Stated<String>>,
     pub(super) origins: Vec<Stated<String>>,
@@ -54,6 +55,7 @@ pub(super) struct Said {
     pub(super) head: Option<Stated<String>>,
     pub(super) body: Option<Stated<String>>,
     pub(super) drain: Option<Stated<String>>,
+    pub(super) admin: Option<Stated<String>>,
     pub(super) routes: Vec<Stated<Route>>,
 }
 
@@ -82,8 +84,8 @@ pub(super) fn flags(said: &cli::Serve) -> Result<Said, Failure> {
         group: text("--listen-group", &said.listen_group),
         cert: text("--listen-cert", &said.listen_cert),
         key: text("--listen-key", &said.listen_key),
-        client_ca: texts("--client-ca", &said.client_ca),
-        client_names: texts("--client-name", &said.client_name),
+        client_ca: text("--client-ca", &said.client_ca),
+        names: texts("--client-name", &said.client_name),
         unsafe_listen: said.unsafe_listen.then_some(true),
         hosts: texts("--allow-host", &said.allow_host),
         origins: texts("--allow-origin", &said.allow_origin),
@@ -95,6 +97,7 @@ pub(super) fn flags(said: &cli::Serve) -> Result<Said, Failure> {
         head: text("--header-timeout", &said.header_timeout),
         body: text("--body-timeout", &said.body_timeout),
         drain: text("--drain-timeout", &said.drain_timeout),
+        admin: text("--admin", &said.admin),
         routes: Vec::new(),
     })
 }
@@ -117,8 +120,8 @@ pub(super) fn read(table: &Item<'_>) -> Result<Said, Failure> {
             "listen_group" => said.group = Some(item.scalar()?),
             "listen_cert" => said.cert = Some(item.string()?),
             "listen_key" => said.key = Some(item.string()?),
-            "client_ca" => said.client_ca = item.strings()?,
-            "client_name" => said.client_names = item.strings()?,
+            "client_ca" => said.client_ca = Some(item.string()?),
+            "client_name" => said.names = item.strings()?,
             "unsafe_listen" => said.unsafe_listen = Some(item.boolean()?),
             "allow_host" => said.hosts = item.strings()?,
             "allow_origin" => said.origins = item.strings()?,
@@ -130,6 +133,7 @@ pub(super) fn read(table: &Item<'_>) -> Result<Said, Failure> {
             "header_timeout" => said.head = Some(item.scalar()?),
             "body_timeout" => said.body = Some(item.scalar()?),
             "drain_timeout" => said.drain = Some(item.scalar()?),
+            "admin" => said.admin = Some(item.string()?),
             "routes" => said.routes = routes(&item)?,
             _ => return Err(item.unknown(&KEYS)),
         }

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, time::Duration};
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    Config, forms, inbound,
+    Config, forms,
     layer::Layers,
     place::{Place, Stated},
     scope::Scope,
@@ -19,8 +19,9 @@ use crate::{
     sidecar::{
         Limits, Settings, Times, guard,
         listener::{Access, Address, FIRST_INHERITED},
+        notify,
     },
-    tls,
+    tls::inbound,
 };
 
 /// Where it listens if nothing is said.
@@ -42,13 +43,15 @@ pub struct Sidecar {
     pub settings: Settings,
     /// Where it listens.
     pub listen: Vec<Address>,
+    /// Where it tells of itself.
+    pub admin: Option<Address>,
     /// Who may open its Unix sockets.
     pub access: Access,
-    /// TLS of its TCP listeners, if they speak it.
-    pub inbound: Option<tls::inbound::Settings>,
+    /// The TLS of its TCP listeners.
+    pub tls: Option<inbound::Settings>,
     /// Whether it may listen beyond this machine without client certificates.
     pub unsafe_listen: bool,
-    /// Where requests go; at least one.
+    /// Where requests go; nowhere in the demo.
     pub routes: Vec<Routed>,
 }
 
@@ -78,16 +81,16 @@ impl Sidecar {
     ///
     /// At [`Stage::Configuration`]: nothing proves who asks, or nobody said that it is meant.
     pub fn may_listen(&self, name: &str, exposed: bool) -> Result<(), Failure> {
-        let certified = self.inbound.as_ref().is_some_and(|it| !it.client_ca.is_empty());
+        let certified = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         if !exposed || certified || (self.unsafe_listen && self.settings.token.is_some()) {
             return Ok(());
         }
         let what =
             format!("{name} can be reached from other machines, and nothing proves who asks there");
         Err(Failure::new(Stage::Configuration, what).hint(
-            "listen on 127.0.0.1 or unix:PATH; to let the network in, ask for client certificates: \
-             --listen-cert FILE --listen-key FILE --client-ca FILE; to do without them all the \
-             same, give it a token and say so: --inbound-bearer REF --unsafe-listen",
+            "listen on 127.0.0.1 or unix:PATH, or ask for client certificates: --listen-cert FILE \
+             --listen-key FILE --client-ca FILE; to let the network in without, give it a token and \
+             say so: --inbound-bearer REF --unsafe-listen",
         ))
     }
 }
@@ -147,14 +150,13 @@ pub(super) fn settle(
     let token = first(said, |it| &it.token);
     let times =
         Times { head: time(|it| &it.head, HEAD)?, body: time(|it| &it.body, BODY)?, response };
-    let inbound = inbound::settle(said, scope)?;
-    let names = inbound::names(listed(said, |it| &it.client_names), scope, inbound.as_ref())?;
     let settings = Settings {
-        guard: guard::Settings { names, ..guarded(said, scope)? },
+        guard: guarded(said, scope)?,
         token: token.map(|said| scope.open(&said.place, &said.value)).transpose()?,
         limits: Limits { connections, requests, queue: QUEUE, patience: PATIENCE, max_message },
         times,
         drain: time(|it| &it.drain, DRAIN)?,
+        notify: notify(scope),
     };
     let listen = listed(said, |it| &it.listen).iter().map(|said| address(said, scope));
     let mut listen = listen.collect::<Result<Vec<_>, _>>()?;
@@ -167,7 +169,62 @@ pub(super) fn settle(
         group: first(said, |it| &it.group).map(group).transpose()?,
     };
     let unsafe_listen = first(said, |it| &it.unsafe_listen).copied().unwrap_or(false);
-    Ok(Sidecar { settings, listen, access, inbound, unsafe_listen, routes })
+    let tls = tls(said, scope)?;
+    let admin = admin(said, scope)?;
+    Ok(Sidecar { settings, listen, admin, access, tls, unsafe_listen, routes })
+}
+
+/// The TLS of the listeners. It is replaced as a whole: a certificate from a flag has nothing to do
+/// with the key of a profile.
+fn tls(said: &Layers, scope: &Scope<'_>) -> Result<Option<inbound::Settings>, Failure> {
+    let of_flags = said.flags.serve.cert.is_some();
+    let from = if of_flags { &said.flags.serve } else { &said.profile.serve };
+    let client_ca = first(said, |it| &it.client_ca);
+    let Some(cert) = &from.cert else {
+        let names = listed(said, |it| &it.names).first();
+        let stray = [&said.flags.serve.key, &from.key].into_iter().flatten().chain(client_ca);
+        return match stray.chain(names).next() {
+            None => Ok(None),
+            Some(said) => Err(said
+                .place
+                .refuse("expected a certificate of the listeners beside it, found none")
+                .hint(
+                    "client certificates are part of TLS: --listen-cert FILE, --listen-key FILE",
+                )),
+        };
+    };
+    if let (None, Some(name)) = (client_ca, listed(said, |it| &it.names).first()) {
+        let refused = name.place.refuse("no client certificate is asked for");
+        return Err(refused.hint("--client-ca FILE says whose certificates are accepted"));
+    }
+    Ok(Some(inbound::Settings {
+        cert: scope.path(cert)?,
+        key: scope.path(from.key.as_ref().unwrap_or(cert))?,
+        client_ca: client_ca.map(|said| scope.path(said)).transpose()?,
+    }))
+}
+
+/// Where it tells of itself: to this machine alone.
+pub(super) fn admin(said: &Layers, scope: &Scope<'_>) -> Result<Option<Address>, Failure> {
+    let Some(said) = first(said, |it| &it.admin) else { return Ok(None) };
+    let address = address(said, scope)?;
+    if address.is_exposed() {
+        let refused = said.place.refuse("expected an address of this machine alone");
+        return Err(refused.hint("127.0.0.1:9901 and unix:PATH are: it asks nobody who they are"));
+    }
+    Ok(Some(address))
+}
+
+/// What systemd says of whom to tell (sd_notify(3)).
+fn notify(scope: &Scope<'_>) -> notify::Settings {
+    let watchdog = scope.variable("WATCHDOG_USEC").and_then(|every| every.parse().ok());
+    // A watchdog of another process, which handed its environment on.
+    let own =
+        scope.variable("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
+    notify::Settings {
+        socket: scope.variable("NOTIFY_SOCKET").filter(|name| !name.is_empty()),
+        watchdog: watchdog.filter(|every| own && *every > 0).map(Duration::from_micros),
+    }
 }
 
 /// The flag's value, else the profile's.
@@ -203,6 +260,11 @@ fn guarded(said: &Layers, scope: &Scope<'_>) -> Result<guard::Settings, Failure>
         let user = scope.text(said)?.parse();
         user.map_err(|_| said.place.refuse("expected the number of a user, as id -u prints it"))
     });
+    // DNS names are in lower case on both sides; URIs are as they are (RFC 3986, section 6.2.2.1).
+    let names = listed(said, |it| &it.names).iter().map(|said| {
+        let name = scope.text(said)?;
+        Ok::<_, Failure>(if name.contains("://") { name } else { name.to_ascii_lowercase() })
+    });
     let mut users = users.collect::<Result<Vec<u32>, Failure>>()?;
     if users.is_empty() {
         users.push(rustix::process::geteuid().as_raw());
@@ -211,7 +273,7 @@ fn guarded(said: &Layers, scope: &Scope<'_>) -> Result<guard::Settings, Failure>
         hosts: hosts.collect::<Result<_, _>>()?,
         origins: origins.collect::<Result<_, _>>()?,
         users,
-        names: Vec::new(),
+        names: names.collect::<Result<_, _>>()?,
         required: first(said, |it| &it.required).map(|it| required(it, scope)).transpose()?,
     })
 }

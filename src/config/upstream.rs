@@ -29,6 +29,7 @@ pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failu
         proxy: proxy(said, scope)?,
         connect_timeout,
         maximum_age: MAXIMUM_AGE,
+        upgrades: false,
     })
 }
 

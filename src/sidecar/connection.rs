@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     pin::pin,
     sync::{
         Arc,
@@ -11,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::{BoxFuture, FutureExt as _, pending, select};
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -18,14 +20,18 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::sleep,
+    time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::{
-    drain::{Drain, GRACE},
+    drain::GRACE,
     forward::Forward,
+    heard::{Heard, Undone},
+    listener::Stream,
     peer::Peer,
 };
+use crate::tls::inbound::{self, Current};
 
 /// A request's head; a cookie or a token in it can be a few KiB.
 const HEAD_AT_MOST: usize = 64 * 1024;
@@ -37,28 +43,65 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const PING_AFTER: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 
-/// Answers the requests of one connection until it ends, or `drain` says that it is to.
-pub(super) async fn serve<S>(forward: Arc<Forward>, stream: S, peer: Peer, drain: Drain)
-where
+/// The same over TLS, the handshake in the time of a head.
+pub(super) async fn secure(forward: Arc<Forward>, stream: Stream, peer: Peer, mut tls: Current) {
+    let config = Arc::clone(&tls.borrow_and_update());
+    let handshake = TlsAcceptor::from(config).accept(stream);
+    let stream = match timeout(forward.times.head, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            let hint = "what callers must trust is --listen-cert, what they must show --client-ca";
+            return tracing::warn!(%peer, rule = "tls", stage = "downstream", hint, "{error}");
+        }
+        Err(_) => return slow(&peer),
+    };
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let names = chain.first().map(inbound::names).unwrap_or_default();
+    let peer = Peer { names: names.into(), ..peer };
+    // A certificate that is no longer accepted must not go on on a connection from before.
+    let replaced = async move {
+        if tls.changed().await.is_err() {
+            pending::<()>().await;
+        }
+    };
+    serve(forward, stream, peer, Some(replaced.boxed())).await;
+}
+
+/// Answers the requests of one connection until it ends, the sidecar leaves or `replaced` resolves.
+pub(super) async fn serve<S>(
+    forward: Arc<Forward>,
+    stream: S,
+    peer: Peer,
+    replaced: Option<BoxFuture<'static, ()>>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (peer, asked) = (Arc::new(peer), Arc::new(AtomicBool::new(false)));
     let head = forward.times.head;
-    let leaving = drain.leaving();
+    let leaving = forward.drain.leaving();
+    let (stream, undone) = Heard::new(stream, forward.times.body);
     let service = {
         let (peer, asked) = (Arc::clone(&peer), Arc::clone(&asked));
+        let undone = Arc::clone(&undone);
         service_fn(move |request| {
             asked.store(true, Ordering::Relaxed);
             let (forward, peer) = (Arc::clone(&forward), Arc::clone(&peer));
-            let drain = drain.clone();
-            async move { Ok::<_, Infallible>(forward.answer(request, &peer, &drain).await) }
+            let undone = Arc::clone(&undone);
+            async move {
+                let response = forward.answer(request, &peer).await;
+                undone.answered();
+                Ok::<_, Infallible>(response)
+            }
         })
     };
     let protocol = protocol(head);
     let mut connection =
         pin!(protocol.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let mut leaving = pin!(async {
-        leaving.await;
+        match replaced {
+            Some(replaced) => drop(select(leaving, replaced).await),
+            None => leaving.await,
+        }
         sleep(GRACE).await;
     });
     let mut first = pin!(sleep(head));
@@ -67,8 +110,7 @@ where
         tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    // The caller went away, or sent what is no HTTP, and has its 400.
-                    tracing::debug!(%peer, %error, "a connection ended");
+                    tell(&peer, &*error, &undone);
                 }
                 return;
             }
@@ -76,7 +118,11 @@ where
             () = &mut first, if !settled => {
                 settled = true;
                 if !asked.load(Ordering::Relaxed) {
-                    tracing::debug!(%peer, "a connection without a request was closed");
+                    if undone.has_begun() {
+                        slow(&peer);
+                    } else {
+                        tracing::debug!(%peer, "a connection without a request was closed");
+                    }
                     return;
                 }
             }
@@ -86,6 +132,36 @@ where
             }
         }
     }
+}
+
+/// How a connection ended, where no request of it could say so: hyper has answered what is no HTTP
+/// by itself, and closes a connection whose next head does not come.
+fn tell(peer: &Peer, error: &(dyn Error + Send + Sync + 'static), undone: &Undone) {
+    let http = error.downcast_ref::<hyper::Error>();
+    let frames = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    let malformed = http.is_some_and(hyper::Error::is_parse)
+        || frames.is_some_and(|it| it.is_library() && it.is_go_away());
+    // The other time limit is that of a ping.
+    let head_is_late = http.is_some_and(|it| it.is_timeout() && it.source().is_none());
+    if malformed {
+        let hint = "a request must be HTTP/1.1 or HTTP/2, its head within 64 KiB and 128 headers";
+        tracing::warn!(%peer, rule = "malformed", stage = "downstream", hint, "{error}");
+    } else if head_is_late && undone.has_begun() {
+        slow(peer);
+    } else if undone.is_stuck() {
+        let hint = "--body-timeout gives it more time";
+        let what = "nothing of an answer was taken for too long";
+        tracing::warn!(%peer, rule = "stuck", stage = "downstream", hint, "{what}");
+    } else {
+        // The caller went away.
+        tracing::debug!(%peer, %error, "a connection ended");
+    }
+}
+
+fn slow(peer: &Peer) {
+    let hint = "--header-timeout gives it more time";
+    let what = "the head of a request did not come in time";
+    tracing::warn!(%peer, rule = "slow", stage = "downstream", hint, "{what}");
 }
 
 fn protocol(head: Duration) -> auto::Builder<TokioExecutor> {

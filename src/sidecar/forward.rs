@@ -5,20 +5,21 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, request::Parts};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::timeout;
 use tower::Service as _;
 
 use super::{
     drain::Drain,
+    figures::{Counted, Figures, NO_ROUTE},
     guard::{self, Denied},
     hops,
     peer::{Identity, Peer},
@@ -26,6 +27,7 @@ use super::{
     room::{Place, Room},
     route::Lane,
     sessions::SESSION,
+    tunnel,
 };
 use crate::{
     failure::{Failure, Stage},
@@ -44,6 +46,7 @@ pub(super) struct Forward {
     pub(super) times: Times,
     pub(super) max_message: usize,
     pub(super) drain: Drain,
+    pub(super) figures: Figures,
 }
 
 /// How long a request may take.
@@ -51,30 +54,34 @@ pub(super) struct Forward {
 pub struct Times {
     /// Until its head is there, the first of a connection or the next.
     pub head: Duration,
-    /// Until its body is.
+    /// Until its body is; and until the caller takes some more of an answer.
     pub body: Duration,
     /// Until the head of the response is.
     pub response: Duration,
 }
 
 impl Forward {
-    /// The response to a request of `peer`; every request has exactly one. `drain` is that of its
-    /// connection.
+    /// The response to a request of `peer`; every request has exactly one.
     pub(super) async fn answer(
         &self,
         request: http::Request<Incoming>,
         peer: &Peer,
-        drain: &Drain,
     ) -> Response<Streaming> {
         let one_at_a_time = request.version() <= http::Version::HTTP_11;
-        let mut response = self.carry(request, peer, drain).await.unwrap_or_else(|refusal| {
+        let (begun, mut route, counted) = (Instant::now(), None, self.figures.request());
+        let answered = self.carry(request, peer, &mut route).await;
+        let rule = answered.as_ref().err().map(Refusal::rule);
+        let mut response = answered.unwrap_or_else(|refusal| {
             let failure = refusal.failure();
             let hint = failure.next_step().unwrap_or_default();
             let rule = refusal.rule();
             tracing::warn!(%peer, rule, stage = failure.stage().name(), hint, "{failure}");
             refusal.response().map(Streaming::plain)
         });
-        if one_at_a_time && drain.is_leaving() {
+        let route = route.unwrap_or_else(|| Arc::from(NO_ROUTE));
+        self.figures.answered(&route, response.status(), rule, begun.elapsed());
+        response.body_mut()._counted = Some(counted);
+        if one_at_a_time && self.drain.is_leaving() {
             // The next request of this connection is for who takes our place.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
@@ -86,42 +93,78 @@ impl Forward {
         &self,
         request: http::Request<Incoming>,
         peer: &Peer,
-        drain: &Drain,
+        route: &mut Option<Arc<str>>,
     ) -> Result<Response<Streaming>, Refusal> {
         let (mut head, body) = request.into_parts();
-        let token = self.token().await?;
-        guard::admit(&self.guard, &head, peer, token.as_deref())?;
-        let lane = self.lane(&head).ok_or(Denied::Route)?;
         let identity = peer.identity();
-        lane.sessions.admit(&head.headers, &identity)?;
-        let target = lane.target(&head.uri).ok_or(Denied::Route)?;
-
+        let (lane, target) = self.admit(&head, peer, &identity).await?;
+        *route = Some(Arc::clone(&lane.name));
         let place = self.room.request().await?;
-        let (body, _room) = self.read(body).await?;
+        let (body, room) = self.read(body).await?;
+
+        let socket = tunnel::asked(&mut head);
         hops::strip_request(&mut head.headers);
-        let asked = Asked::of(&head, identity);
+        if socket.is_some() {
+            tunnel::ask(&mut head.headers);
+        }
+        let session = head.headers.get(SESSION).cloned();
+        let asked = Asked { method: head.method.clone(), target, session, identity };
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
-        *request.uri_mut() = target.clone();
+        *request.uri_mut() = asked.target.clone();
         *request.headers_mut() = head.headers;
-        let sent = lane.service.clone().call(request);
-        let response = match timeout(self.times.response, sent).await {
+
+        let mut service = if socket.is_some() { &lane.sockets } else { &lane.service }.clone();
+        let response = match timeout(self.times.response, service.call(request)).await {
             Ok(response) => response?,
             Err(_) => return Err(Refusal::Silent(self.silent(lane))),
         };
+        drop(room);
+        Ok(self.bring_back(response, lane, &asked, (socket, place)))
+    }
 
+    /// Decides on the head alone; the route that the request takes, and where it leads.
+    async fn admit(
+        &self,
+        head: &Parts,
+        peer: &Peer,
+        identity: &Identity,
+    ) -> Result<(&Lane, Uri), Refusal> {
+        let token = self.token().await?;
+        guard::admit(&self.guard, head, peer, token.as_deref())?;
+        let lane = self.lane(head).ok_or(Denied::Route)?;
+        lane.sessions.admit(&head.headers, identity)?;
+        let target = lane.target(&head.uri).ok_or(Denied::Route)?;
+        Ok((lane, target))
+    }
+
+    /// The response as it goes back: nothing of ours in it, and nothing of the connection it came by.
+    fn bring_back(
+        &self,
+        response: crate::service::Response,
+        lane: &Lane,
+        asked: &Asked,
+        (socket, place): (Option<OnUpgrade>, Place),
+    ) -> Response<Streaming> {
         let (mut head, body) = response.into_parts();
+        let tunnel = socket.zip(tunnel::agreed(&mut head));
         conceal(&mut head.headers, head.extensions.get::<Carried>());
         hops::strip_response(&mut head.headers);
-        lane.bring_home(&mut head.headers, &target);
+        lane.bring_home(&mut head.headers, &asked.target);
         asked.note(lane, &head);
-        let until =
-            (asked.method == Method::GET && is_event_stream(&head.headers)).then(|| drain.clone());
-        let mut response =
-            Response::new(Streaming { body, until, leaving: None, _place: Some(place) });
+        let listens = asked.method == Method::GET && is_event_stream(&head.headers);
+        let until = listens.then(|| self.drain.clone());
+        let mut streaming = Streaming { until, ..Streaming::plain(body) };
+        if let Some((downstream, upstream)) = tunnel {
+            tunnel::ask(&mut head.headers);
+            tokio::spawn(tunnel::carry(downstream, upstream, self.drain.clone(), place));
+        } else {
+            streaming._place = Some(place);
+        }
+        let mut response = Response::new(streaming);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
-        Ok(response)
+        response
     }
 
     async fn token(&self) -> Result<Option<Arc<Secret>>, Refusal> {
@@ -136,6 +179,11 @@ impl Forward {
     }
 
     fn lane(&self, head: &Parts) -> Option<&Lane> {
+        if let [only] = self.lanes.as_slice()
+            && !only.has_host()
+        {
+            return Some(only);
+        }
         let stated = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = head.uri.authority().map(|it| it.as_str()).or(stated).unwrap_or_default();
         let host = host.parse::<http::uri::Authority>().ok();
@@ -163,7 +211,7 @@ impl Forward {
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Refusal::TooLong(self.max_message))
             }
-            Ok(Err(_)) => Err(Refusal::Unread("the body of the request broke off")),
+            Ok(Err(_)) => Err(Refusal::Broken("the body of the request broke off")),
             Err(_) => Err(Refusal::Unread("the body of the request did not come in time")),
         }
     }
@@ -179,15 +227,12 @@ impl Forward {
 /// What is still to be known of a request when its response is there.
 struct Asked {
     method: Method,
+    target: Uri,
     session: Option<HeaderValue>,
     identity: Identity,
 }
 
 impl Asked {
-    fn of(head: &Parts, identity: Identity) -> Self {
-        Self { method: head.method.clone(), session: head.headers.get(SESSION).cloned(), identity }
-    }
-
     fn note(&self, lane: &Lane, head: &http::response::Parts) {
         let session = self.session.as_ref().map(HeaderValue::as_bytes);
         lane.sessions.note(&self.method, head.status, (session, &head.headers), &self.identity);
@@ -218,15 +263,16 @@ const EVENTS: &[u8] = b"text/event-stream";
 /// A response's body on its way to the caller, frame by frame.
 pub(super) struct Streaming {
     body: Body,
-    /// A stream that is listened to ends when its connection is to; the caller listens elsewhere.
+    /// A stream that is listened to ends when the sidecar leaves; the caller listens elsewhere.
     until: Option<Drain>,
     leaving: Option<BoxFuture<'static, ()>>,
     _place: Option<Place>,
+    _counted: Option<Counted>,
 }
 
 impl Streaming {
     fn plain(body: Body) -> Self {
-        Self { body, until: None, leaving: None, _place: None }
+        Self { body, until: None, leaving: None, _place: None, _counted: None }
     }
 }
 

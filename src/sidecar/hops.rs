@@ -6,46 +6,51 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-/// The connection's, whether `Connection` names them or not.
-const OF_THE_CONNECTION: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+/// The connection's, whether `Connection` names it or not.
+fn is_of_the_connection(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// What a caller is not asked: who it is to the upstream, which way it came, which path it means.
-const OF_THE_CALLER: [&str; 22] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "cookie2",
-    "forwarded",
-    "via",
-    "expect",
-    "x-real-ip",
-    "x-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "client-ip",
-    "client-cert",
-    "client-cert-chain",
-    "x-client-cert",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-original-host",
-    "remote-user",
-    "x-remote-user",
-    "x-authenticated-user",
-    "x-amzn-oidc-identity",
-];
+fn is_of_the_caller(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization"
+            | "proxy-authorization"
+            | "cookie"
+            | "cookie2"
+            | "forwarded"
+            | "via"
+            | "expect"
+            | "x-real-ip"
+            | "x-client-ip"
+            | "true-client-ip"
+            | "cf-connecting-ip"
+            | "client-ip"
+            | "client-cert"
+            | "client-cert-chain"
+            | "x-client-cert"
+            | "x-original-url"
+            | "x-rewrite-url"
+            | "x-original-host"
+            | "remote-user"
+            | "x-remote-user"
+            | "x-authenticated-user"
+            | "x-amzn-oidc-identity"
+    ) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+}
 
 /// The same by the beginnings of their names.
-const OF_THE_CALLER_BEGIN: [&str; 9] = [
+const BEGINNINGS: [&str; 9] = [
     "x-forwarded-",
     "x-envoy-",
     "x-ssl-client",
@@ -57,41 +62,30 @@ const OF_THE_CALLER_BEGIN: [&str; 9] = [
     "x-ms-client-principal",
 ];
 
-/// Takes from a request what does not go on.
+/// Takes from a request what does not go on. The body goes on whole: its length is said anew, and what
+/// follows it is not sent.
 pub(super) fn strip_request(headers: &mut HeaderMap) {
-    strip_connection(headers);
-    // The body goes on whole: its length is said anew.
-    headers.remove(header::CONTENT_LENGTH);
-    headers.remove(header::HOST);
-    for name in OF_THE_CALLER {
-        headers.remove(name);
-    }
-    let begins = |name: &HeaderName| {
-        OF_THE_CALLER_BEGIN.iter().any(|beginning| name.as_str().starts_with(beginning))
-    };
-    let doomed: Vec<HeaderName> = headers.keys().filter(|name| begins(name)).cloned().collect();
-    for name in doomed {
-        headers.remove(name);
-    }
+    let of_the_body = |name: &str| matches!(name, "content-length" | "trailer" | "host");
+    strip(headers, |name| of_the_body(name) || is_of_the_caller(name));
 }
 
 /// Takes from a response what does not go on. Cookies stay here: they are kept for the upstream,
 /// and one that a caller sent would not be believed.
 pub(super) fn strip_response(headers: &mut HeaderMap) {
-    strip_connection(headers);
-    headers.remove(header::SET_COOKIE);
+    strip(headers, |name| name == "set-cookie");
 }
 
-fn strip_connection(headers: &mut HeaderMap) {
+/// What is there is few, what must not be is many: so each name that is there is looked at, once.
+fn strip(headers: &mut HeaderMap, more: impl Fn(&str) -> bool) {
+    let mut doomed: Vec<HeaderName> = Vec::new();
     if headers.contains_key(header::CONNECTION) {
         let values = headers.get_all(header::CONNECTION).iter();
         let names = values.filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
-        let named: Vec<HeaderName> = names.filter_map(|name| name.trim().parse().ok()).collect();
-        for name in named {
-            headers.remove(name);
-        }
+        doomed.extend(names.filter_map(|name| name.trim().parse::<HeaderName>().ok()));
     }
-    for name in OF_THE_CONNECTION {
+    let is_doomed = |name: &&HeaderName| is_of_the_connection(name.as_str()) || more(name.as_str());
+    doomed.extend(headers.keys().filter(is_doomed).cloned());
+    for name in doomed {
         headers.remove(name);
     }
 }

@@ -18,16 +18,12 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
-    sync::watch,
 };
 
-use super::{
-    peer::{From, Peer},
-    secure::Secure,
-};
+use super::peer::{From, Peer};
 use crate::{
     failure::{Failure, Stage},
-    tls::inbound::Inbound,
+    tls::inbound::Current,
 };
 
 /// Where to listen.
@@ -79,7 +75,7 @@ pub struct Access {
 pub struct Listener {
     kind: Kind,
     exposed: bool,
-    secure: Option<Secure>,
+    tls: Option<Current>,
 }
 
 enum Kind {
@@ -102,10 +98,9 @@ impl Drop for Node {
     }
 }
 
-/// A connection, before any request of it was read.
+/// A connection, before anything of it was read.
 pub(super) enum Stream {
     Tcp(tokio::net::TcpStream),
-    Tls(Box<tokio_rustls::server::TlsStream<tokio::net::TcpStream>>),
     Unix(tokio::net::UnixStream),
 }
 
@@ -131,19 +126,19 @@ impl Listener {
             Kind::Tcp(listener) => listener.local_addr().is_ok_and(|it| !is_local(it.ip())),
             Kind::Unix(..) => false,
         };
-        Ok(Self { kind, exposed, secure: None })
+        Ok(Self { kind, exposed, tls: None })
     }
 
-    /// Speaks TLS from now on, if it is for TCP: on a Unix socket the kernel says who asks.
+    /// The same with TLS, if it is a TCP listener: who comes by a Unix socket is known already.
     #[must_use]
-    pub fn with_tls(self, generations: watch::Receiver<Arc<Inbound>>) -> Self {
-        let secure = matches!(self.kind, Kind::Tcp(_)).then_some(Secure(generations));
-        Self { secure, ..self }
+    pub fn secured(self, tls: &Current) -> Self {
+        let tls = matches!(self.kind, Kind::Tcp(_)).then(|| tls.clone());
+        Self { tls, ..self }
     }
 
-    /// What its connections begin with, if not with HTTP.
-    pub(super) fn secure(&self) -> Option<Secure> {
-        self.secure.clone()
+    /// What its connections are secured with, if they are.
+    pub(super) fn tls(&self) -> Option<&Current> {
+        self.tls.as_ref()
     }
 
     /// Whether others than this machine can reach it: known of inherited ones only now.
@@ -277,7 +272,6 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
@@ -291,7 +285,6 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -303,7 +296,6 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
         }
     }
@@ -312,18 +304,14 @@ impl AsyncWrite for Stream {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            // Neither keeps anything back.
-            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Neither keeps anything back.
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

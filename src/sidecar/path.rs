@@ -13,6 +13,11 @@ pub(super) fn is_plain(path: &str) -> bool {
     if !path.starts_with('/') {
         return false;
     }
+    // Nearly all of them.
+    let ordinary = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_');
+    if path.bytes().all(ordinary) {
+        return true;
+    }
     let mut current = path.as_bytes().to_vec();
     for _ in 0..LAYERS {
         if !is_plain_as_it_is(&current) {

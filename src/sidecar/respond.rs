@@ -26,8 +26,10 @@ pub(super) enum Refusal {
     Busy(&'static str),
     /// Its body is longer than this.
     TooLong(usize),
-    /// Its body did not come, or not whole.
+    /// Its body did not come in time.
     Unread(&'static str),
+    /// Its body broke off, or is not framed as HTTP has it.
+    Broken(&'static str),
     /// The upstream said nothing for as long as a request may wait.
     Silent(Failure),
     /// It failed on its way.
@@ -55,7 +57,7 @@ impl Refusal {
             Self::Busy(what) => refused((*what).to_owned()).hint("try again in a second"),
             Self::TooLong(limit) => refused(format!("the body is longer than {limit} bytes"))
                 .hint("raise --max-message to let it pass"),
-            Self::Unread(what) => refused((*what).to_owned()),
+            Self::Unread(what) | Self::Broken(what) => refused((*what).to_owned()),
             Self::Silent(failure) | Self::Failed(failure) => failure.clone(),
         }
     }
@@ -67,6 +69,7 @@ impl Refusal {
             Self::Busy(_) => "busy",
             Self::TooLong(_) => "too_long",
             Self::Unread(_) => "unread",
+            Self::Broken(_) => "broken",
             Self::Silent(_) => "silent",
             Self::Failed(failure) => failure.stage().name(),
         }
@@ -78,6 +81,7 @@ impl Refusal {
             Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unread(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken(_) => StatusCode::BAD_REQUEST,
             Self::Silent(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Failed(failure) => match failure.stage() {
                 Stage::Downstream => StatusCode::BAD_REQUEST,
@@ -95,7 +99,7 @@ impl Refusal {
         match self {
             Self::Denied(_) | Self::TooLong(_) => "countersign; error=http_request_denied",
             Self::Busy(_) => "countersign; error=connection_limit_reached",
-            Self::Unread(_) => "countersign; error=http_request_error",
+            Self::Unread(_) | Self::Broken(_) => "countersign; error=http_request_error",
             Self::Silent(_) => "countersign; error=http_response_timeout",
             Self::Failed(failure) => match failure.stage() {
                 Stage::Downstream => "countersign; error=http_request_error",
@@ -128,7 +132,7 @@ impl Refusal {
                 headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
             }
             // What is left of the body is not read: the connection ends with it.
-            Self::TooLong(_) | Self::Unread(_) => {
+            Self::TooLong(_) | Self::Unread(_) | Self::Broken(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

@@ -3,10 +3,12 @@
 //! A route has a service of its own, with credentials of its own: no request that took one route can
 //! reach the origin of another. Paths are mapped at their beginning alone and never decoded.
 
+use std::sync::Arc;
+
 use http::{
     HeaderMap, HeaderValue, Uri,
     header::{self, HeaderName},
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{Authority, Parts, PathAndQuery, Scheme},
 };
 use url::Url;
 
@@ -14,6 +16,7 @@ use super::{path::below, sessions::Sessions};
 use crate::{
     failure::{Failure, Stage},
     service::HttpService,
+    tls::{Generations, identity::Summary},
 };
 
 /// Headers of a response that may name the place of something.
@@ -31,13 +34,19 @@ pub struct Route {
     pub upstream: Uri,
     /// The way there.
     pub service: HttpService,
+    /// The same over HTTP/1.1 alone, for what becomes a WebSocket.
+    pub sockets: HttpService,
+    /// Who we are there, as it is now.
+    pub tls: Option<Generations>,
 }
 
 /// A route that is taken.
 pub(super) struct Lane {
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     pub(super) service: HttpService,
+    pub(super) sockets: HttpService,
     pub(super) sessions: Sessions,
+    tls: Option<Generations>,
     host: Option<String>,
     /// Where paths begin here and there, both without a slash at their end.
     prefix: String,
@@ -59,8 +68,10 @@ impl Lane {
         let base = target.path().trim_end_matches('/').to_owned();
         let prefix = route.prefix.map(|prefix| prefix.trim_end_matches('/').to_owned());
         Ok(Self {
-            name: route.name,
+            name: route.name.into(),
+            tls: route.tls,
             service: route.service,
+            sockets: route.sockets,
             sessions: Sessions::default(),
             host: route.host,
             prefix: prefix.unwrap_or_else(|| base.clone()),
@@ -80,9 +91,22 @@ impl Lane {
         below(path, &self.prefix).map(|_| (named, self.prefix.len()))
     }
 
+    /// The client certificate, if there is one.
+    pub(super) fn identity(&self) -> Option<Summary> {
+        self.tls.as_ref()?.current().identity.clone()
+    }
+
+    /// Whether the host of a request is of any account.
+    pub(super) fn has_host(&self) -> bool {
+        self.host.is_some()
+    }
+
     /// The upstream's URL for a request that fits.
     pub(super) fn target(&self, asked: &Uri) -> Option<Uri> {
         let rest = below(asked.path(), &self.prefix)?;
+        if self.prefix == self.base && self.query.is_none() {
+            return self.at(asked.path_and_query()?.clone());
+        }
         let mut target = format!("{}{rest}", self.base);
         if target.is_empty() {
             target.push('/');
@@ -92,9 +116,15 @@ impl Lane {
             target.push(mark);
             target.push_str(query);
         }
-        let target = PathAndQuery::try_from(target).ok()?;
-        let builder = Uri::builder().scheme(self.scheme.clone());
-        builder.authority(self.authority.clone()).path_and_query(target).build().ok()
+        self.at(PathAndQuery::try_from(target).ok()?)
+    }
+
+    fn at(&self, target: PathAndQuery) -> Option<Uri> {
+        let mut parts = Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(target);
+        Uri::from_parts(parts).ok()
     }
 
     /// Makes the upstream's own URLs in a response lead here; those of others stay as they are.
@@ -145,6 +175,8 @@ mod tests {
             prefix: prefix.map(str::to_owned),
             upstream: upstream.parse().unwrap(),
             service: HttpService::new(service),
+            sockets: HttpService::new(service),
+            tls: None,
         };
         Lane::new(route).unwrap()
     }

@@ -65,8 +65,7 @@ impl Sessions {
     }
 
     /// How many are remembered.
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.lock().owners.len()
     }
 

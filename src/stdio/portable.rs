@@ -35,6 +35,12 @@ pub struct Output {
     error: bool,
 }
 
+/// Writes a few words to standard error.
+pub fn last_words(text: &str) {
+    // Nobody is left to be told if this fails.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 impl Output {
     /// Standard output.
     #[must_use]

@@ -240,6 +240,18 @@ pub fn give_back() {
     }
 }
 
+/// Writes a few words to standard error if there is room for them now; from any thread, runtime or
+/// not.
+pub fn last_words(text: &str) {
+    let stderr = io::stderr();
+    let mut asked = [PollFd::new(&stderr, PollFlags::OUT)];
+    // A pipe that is ready takes as much as PIPE_BUF (pipe(7)) without waiting.
+    if poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
+        // Nobody is left to be told if this fails.
+        let _ = rustix::io::write(&stderr, text.as_bytes());
+    }
+}
+
 fn duplicate(stream: &impl AsFd) -> io::Result<OwnedFd> {
     Ok(fcntl_dupfd_cloexec(stream, 3)?)
 }

@@ -1,6 +1,6 @@
 //! Rotation: when the files change, a new generation is published; when they do not fit, not.
 //!
-//! Towards the upstream and on the listeners alike. Certificate, key and roots are loaded together and published together, so that no connection
+//! Certificate, key and roots are loaded together and published together, so that no connection
 //! ever has half of a rotation. The files are compared by content: events on files miss the way
 //! Kubernetes swaps a link above them. This never ends the program and never goes back.
 
@@ -13,10 +13,9 @@ use tokio::{
 
 use super::{
     Settings, Tls,
-    files::{Fingerprint, Seen},
+    files::Seen,
     generations::{Generations, Look},
     identity,
-    inbound::{self, Inbound},
     spiffe::Agent,
 };
 use crate::failure::Failure;
@@ -40,129 +39,40 @@ pub fn start(
     mut first: Tls,
     hangup: mpsc::Receiver<()>,
 ) -> (Generations, Option<impl Future<Output = ()> + Send + 'static>) {
-    let agent = first.agent.take();
+    let (seen, agent) = (first.seen.clone(), first.agent.take());
     // A token is looked at again when someone asks; nothing about it can be watched.
     let on_token = settings.identity.as_ref().is_some_and(identity::Settings::is_on_token);
-    let changes = !first.seen.is_empty() || agent.is_some() || on_token;
-    let (watch, current) = Watch::begin(ToUpstream { settings, agent }, first);
+    let changes = !seen.is_empty() || agent.is_some() || on_token;
+    let (generations, current) = watch::channel(Arc::new(first));
     let (asking, looks) = mpsc::channel(WAITING);
-    let future = changes.then(|| watch.run(hangup, looks));
+    let watch = Watch { settings, seen, generations, failed: None };
+    let future = changes.then(|| watch.run(agent, hangup, looks));
     (Generations::new(current, asking), future)
 }
 
-/// The same for the listeners; nobody asks for a look at their files.
-pub fn start_inbound(
-    settings: inbound::Settings,
-    first: Inbound,
-    hangup: mpsc::Receiver<()>,
-) -> (watch::Receiver<Arc<Inbound>>, impl Future<Output = ()> + Send + 'static) {
-    let (watch, current) = Watch::begin(OfListeners(settings), first);
-    (current, watch.run(hangup, mpsc::channel(1).1))
+/// Waits for the agent, if there is one.
+async fn pushed_by(agent: Option<&mut Agent>) {
+    match agent {
+        Some(agent) => agent.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
-/// What generations are made from, again and again.
-trait Source: Send + Sync + 'static {
-    type Generation: Send + Sync + 'static;
-    /// What its files are called.
-    const FILES: &'static str;
-
-    fn load(&self) -> impl Future<Output = Result<Self::Generation, Failure>> + Send;
-
-    /// Resolves when there is something new that is in no file.
-    fn pushed(&mut self) -> impl Future<Output = ()> + Send;
-
-    fn fingerprint(generation: &Self::Generation) -> Fingerprint;
-
-    fn seen(generation: &Self::Generation) -> &[Seen];
-
-    /// What is new about it, for people.
-    fn told(generation: &Self::Generation) -> String;
-}
-
-struct ToUpstream {
+struct Watch {
     settings: Settings,
-    agent: Option<Agent>,
-}
-
-impl Source for ToUpstream {
-    type Generation = Tls;
-    const FILES: &'static str = "the TLS files";
-
-    async fn load(&self) -> Result<Tls, Failure> {
-        super::again(&self.settings, self.agent.as_ref()).await
-    }
-
-    async fn pushed(&mut self) {
-        match &mut self.agent {
-            Some(agent) => agent.changed().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn fingerprint(tls: &Tls) -> Fingerprint {
-        tls.fingerprint
-    }
-
-    fn seen(tls: &Tls) -> &[Seen] {
-        &tls.seen
-    }
-
-    fn told(tls: &Tls) -> String {
-        match &tls.identity {
-            Some(identity) => format!("the client certificate is {}", held(identity)),
-            None => format!("{} trusted", tls.trusted()),
-        }
-    }
-}
-
-struct OfListeners(inbound::Settings);
-
-impl Source for OfListeners {
-    type Generation = Inbound;
-    const FILES: &'static str = "the TLS files of the listeners";
-
-    async fn load(&self) -> Result<Inbound, Failure> {
-        inbound::again(&self.0).await
-    }
-
-    async fn pushed(&mut self) {
-        std::future::pending().await
-    }
-
-    fn fingerprint(inbound: &Inbound) -> Fingerprint {
-        inbound.fingerprint
-    }
-
-    fn seen(inbound: &Inbound) -> &[Seen] {
-        &inbound.seen
-    }
-
-    fn told(inbound: &Inbound) -> String {
-        format!("the server certificate is {}", held(&inbound.identity))
-    }
-}
-
-fn held(identity: &identity::Summary) -> String {
-    let identity::Summary { subject, place, not_before, not_after, .. } = identity;
-    format!("{subject} in {place}, valid from {not_before} until {not_after}")
-}
-
-struct Watch<S: Source> {
-    source: S,
     seen: Vec<Seen>,
-    generations: watch::Sender<Arc<S::Generation>>,
+    generations: watch::Sender<Arc<Tls>>,
     /// What the last load failed with, as it was said.
     failed: Option<String>,
 }
 
-impl<S: Source> Watch<S> {
-    fn begin(source: S, first: S::Generation) -> (Self, watch::Receiver<Arc<S::Generation>>) {
-        let seen = S::seen(&first).to_vec();
-        let (generations, current) = watch::channel(Arc::new(first));
-        (Self { source, seen, generations, failed: None }, current)
-    }
-
-    async fn run(mut self, mut hangup: mpsc::Receiver<()>, mut looks: mpsc::Receiver<Look>) {
+impl Watch {
+    async fn run(
+        mut self,
+        mut agent: Option<Agent>,
+        mut hangup: mpsc::Receiver<()>,
+        mut looks: mpsc::Receiver<Look>,
+    ) {
         let mut ticks = interval_at(Instant::now() + LOOK, LOOK);
         // After a sleep of the machine one look is enough.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -176,7 +86,7 @@ impl<S: Source> Watch<S> {
                     signals = signal.is_some();
                     asked = signals;
                 }
-                () = self.source.pushed() => pushed = true,
+                () = pushed_by(agent.as_mut()) => pushed = true,
                 1.. = looks.recv_many(&mut waiting, WAITING) => {}
                 _ = ticks.tick() => {}
             }
@@ -187,7 +97,7 @@ impl<S: Source> Watch<S> {
             let changed =
                 self.seen.iter_mut().fold(false, |any, seen| seen.changed(thorough) | any);
             if asked || pushed || changed || (due && self.failed.is_some()) {
-                self.load(asked).await;
+                self.load(agent.as_ref(), asked).await;
             }
             for look in waiting.drain(..) {
                 // Who asked may have gone.
@@ -196,25 +106,34 @@ impl<S: Source> Watch<S> {
         }
     }
 
-    async fn load(&mut self, asked: bool) {
-        match self.source.load().await {
-            Ok(next) => self.publish(next, asked),
+    async fn load(&mut self, agent: Option<&Agent>, asked: bool) {
+        match super::again(&self.settings, agent).await {
+            Ok(tls) => self.publish(tls, asked),
             Err(failure) => self.keep(&failure, asked),
         }
     }
 
-    fn publish(&mut self, next: S::Generation, asked: bool) {
-        self.seen = S::seen(&next).to_vec();
+    fn publish(&mut self, tls: Tls, asked: bool) {
+        self.seen.clone_from(&tls.seen);
         let recovered = self.failed.take().is_some();
-        if S::fingerprint(&self.generations.borrow()) == S::fingerprint(&next) {
+        if self.generations.borrow().fingerprint == tls.fingerprint {
             // The same content: connections and sessions stay, there is nothing to renew.
             if asked || recovered {
-                tracing::info!("{} are as they were loaded before", S::FILES);
+                tracing::info!("the TLS files are as they were loaded before");
             }
             return;
         }
-        tracing::info!("reloaded {}: {}", S::FILES, S::told(&next));
-        self.generations.send_replace(Arc::new(next));
+        match &tls.identity {
+            Some(identity) => tracing::info!(
+                "reloaded the TLS files: the client certificate is {} in {}, valid from {} until {}",
+                identity.subject,
+                identity.place,
+                identity.not_before,
+                identity.not_after
+            ),
+            None => tracing::info!("reloaded the TLS files: {} trusted", tls.trusted()),
+        }
+        self.generations.send_replace(Arc::new(tls));
     }
 
     /// Keeps what there is, and says why: once for each reason, and to whoever asks.
@@ -223,8 +142,7 @@ impl<S: Source> Watch<S> {
         if asked || self.failed.as_ref() != Some(&what) {
             let hint = failure.next_step().map(|hint| format!(" ({hint})")).unwrap_or_default();
             tracing::warn!(
-                "{} are not used as they are now, the ones before stay: {what}{hint}",
-                S::FILES
+                "the TLS files are not used as they are now, the ones before stay: {what}{hint}"
             );
         }
         self.failed = Some(what);

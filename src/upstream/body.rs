@@ -35,6 +35,7 @@ pub(super) struct Arriving {
     inner: Option<Incoming>,
     received: u64,
     generation: Arc<Tls>,
+    _load: Arc<()>,
     source: Arc<Source>,
     /// An event stream that somebody listens to: it ends with its identity. A call's answer goes
     /// on, however long it takes.
@@ -44,13 +45,15 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
+    /// `load` is held until the body is dropped.
     pub(super) fn new(
         inner: Incoming,
-        generation: Arc<Tls>,
+        (generation, load): (Arc<Tls>, Arc<()>),
         source: Arc<Source>,
         ages: bool,
     ) -> Self {
-        Self { inner: Some(inner), received: 0, generation, source, ages, aged: None }
+        let inner = Some(inner);
+        Self { inner, received: 0, generation, _load: load, source, ages, aged: None }
     }
 
     fn fail(&mut self, what: String) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {

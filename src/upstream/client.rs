@@ -26,7 +26,7 @@ use super::{
     Settings,
     body::{Arriving, Source},
     broken,
-    connector::{Connector, is_h2_alone},
+    connector::Connector,
     heads,
     proxy::Proxy,
 };
@@ -38,16 +38,20 @@ use crate::{
 
 /// Load balancers forget an idle connection after a minute, and few sooner.
 const IDLE: Duration = Duration::from_secs(60);
-/// As many calls as one client has in flight; more connections are closed after use.
-const IDLE_AT_MOST: usize = 64;
+/// As many calls as one client, or the sidecar, has in flight; more connections are closed after use.
+const IDLE_AT_MOST: usize = 1024;
 
 /// How far the clock on the wall may get ahead of the one that stops when the machine sleeps.
 const ASLEEP: Duration = Duration::from_secs(5);
 
+/// HTTP/2: requests of one connection at a time; those beyond take another. Few servers allow less
+/// (RFC 9113, section 6.5.2), and a stream that is listened to counts for as long as it is open.
+const STREAMS_AT_MOST: usize = 100;
 /// HTTP/2: a result of many megabytes must not wait for permission a round trip long. Far away
-/// (100 ms) a window of 4 MiB lets 40 MB/s pass; it is a bound for memory too.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
+/// (100 ms) a window of 1 MiB lets 10 MB/s pass; it is a bound for memory too.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// So many responses that nobody reads leave room for the others.
+const CONNECTION_WINDOW: u32 = STREAMS_AT_MOST as u32 * STREAM_WINDOW;
 /// HTTP/2: what a response's head may take. HTTP/1.1 has hyper's own bounds, 100 headers and 400
 /// KiB, which cost nothing as they are.
 const HEAD_AT_MOST: u32 = 64 << 10;
@@ -79,8 +83,17 @@ struct Upstream {
 
 struct Pool {
     generation: Arc<Tls>,
-    client: Client<Connector, Full<Bytes>>,
+    connector: Connector,
+    /// All but the last have, or had, as many exchanges under way as one connection takes.
+    lanes: Vec<Lane>,
     used: Used,
+}
+
+/// A client that keeps one HTTP/2 connection, or as many of HTTP/1.1 as it has exchanges.
+struct Lane {
+    client: Client<Connector, Full<Bytes>>,
+    /// Held by every exchange until its response has ended.
+    load: Arc<()>,
 }
 
 impl Upstream {
@@ -113,13 +126,15 @@ impl Upstream {
         loop {
             let shown = heads::request(&request);
             let listens = request.method() == Method::GET;
-            let (generation, sent) = self.begin(request);
+            let (generation, sent, load) = self.begin(request);
             let ended = sent.await;
             let (again, left) = match spare.take() {
                 Some(kept) if self.is_unread(&ended, &generation).await => kept,
                 _ => {
                     return match ended {
-                        Ok(response) => Ok(self.arriving(response, generation, shown, listens)),
+                        Ok(response) => {
+                            Ok(self.arriving(response, (generation, load), shown, listens))
+                        }
                         Err(error) => Err(broken::failure(error, url, &generation)),
                     };
                 }
@@ -149,7 +164,7 @@ impl Upstream {
     }
 
     /// Gives a request to the pool of the current generation.
-    fn begin(&self, request: Request) -> (Arc<Tls>, ResponseFuture) {
+    fn begin(&self, request: Request) -> (Arc<Tls>, ResponseFuture, Arc<()>) {
         let now = Used::now();
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         let replaced = {
@@ -165,13 +180,15 @@ impl Upstream {
             *pool = Pool::new(&self.settings, &self.proxy, generation);
         }
         pool.used = now;
-        (Arc::clone(&pool.generation), pool.client.request(request.map(Full::new)))
+        let lane = pool.lane();
+        let (load, sent) = (Arc::clone(&lane.load), lane.client.request(request.map(Full::new)));
+        (Arc::clone(&pool.generation), sent, load)
     }
 
     fn arriving(
         &self,
         mut response: http::Response<Incoming>,
-        generation: Arc<Tls>,
+        (generation, load): (Arc<Tls>, Arc<()>),
         shown: Option<heads::Shown>,
         listens: bool,
     ) -> Response {
@@ -185,12 +202,29 @@ impl Upstream {
             response.extensions_mut().insert(Presented(identity.to_string().into()));
         }
         let source = Arc::clone(&self.source);
-        response.map(|body| Body::new(Arriving::new(body, generation, source, listens)))
+        response.map(|body| Body::new(Arriving::new(body, (generation, load), source, listens)))
     }
 }
 
 impl Pool {
     fn new(settings: &Settings, proxy: &Option<Arc<Proxy>>, generation: Arc<Tls>) -> Self {
+        let connector = Connector::new(settings, proxy.clone(), Arc::clone(&generation));
+        Self { generation, connector, lanes: Vec::new(), used: Used::now() }
+    }
+
+    /// The first that has room; a new one if none has.
+    fn lane(&mut self) -> &Lane {
+        let free = |lane: &Lane| Arc::strong_count(&lane.load) <= STREAMS_AT_MOST;
+        let at = self.lanes.iter().position(free).unwrap_or(self.lanes.len());
+        if at == self.lanes.len() {
+            self.lanes.push(Lane::new(self.connector.clone()));
+        }
+        &self.lanes[at]
+    }
+}
+
+impl Lane {
+    fn new(connector: Connector) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -200,14 +234,14 @@ impl Pool {
             // it from its queue: hyper returns the request with the error in that case alone
             // (`TrySendError::take_message`), and what it returns was never written.
             .retry_canceled_requests(true)
-            .http2_only(is_h2_alone(&generation))
+            .http2_only(connector.is_h2_alone())
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_max_header_list_size(HEAD_AT_MOST)
             .http2_keep_alive_interval(PING_AFTER)
             .http2_keep_alive_timeout(PONG_WITHIN)
-            .build(Connector::new(settings, proxy.clone(), Arc::clone(&generation)));
-        Self { generation, client, used: Used::now() }
+            .build(connector);
+        Self { client, load: Arc::default() }
     }
 }
 

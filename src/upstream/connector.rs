@@ -20,7 +20,7 @@ use hyper_util::{
     client::legacy::connect::{HttpConnector, dns::Name},
     rt::TokioIo,
 };
-use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::time::timeout;
 use tower::{Service, service_fn};
 
@@ -53,13 +53,24 @@ struct Way {
     upstream: UpstreamUrl,
     proxy: Option<Arc<Proxy>>,
     tls: Arc<Tls>,
+    /// That of `tls`, but for what may be upgraded.
+    config: Arc<ClientConfig>,
     limit: Duration,
 }
 
 impl Connector {
     pub(super) fn new(settings: &Settings, proxy: Option<Arc<Proxy>>, tls: Arc<Tls>) -> Self {
         let (upstream, limit) = (settings.url.clone(), settings.connect_timeout);
-        Self(Arc::new(Way { upstream, proxy, tls, limit }))
+        let mut config = Arc::clone(&tls.config);
+        if settings.upgrades {
+            Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
+        Self(Arc::new(Way { upstream, proxy, tls, config, limit }))
+    }
+
+    /// Whether nothing but HTTP/2 is offered.
+    pub(super) fn is_h2_alone(&self) -> bool {
+        is_h2_alone(&self.0.config)
     }
 }
 
@@ -110,14 +121,14 @@ impl Way {
             None => server_name(host)?,
         };
         let stream =
-            stream.secure(&self.tls.config, name).await.map_err(|error| {
+            stream.secure(&self.config, name).await.map_err(|error| {
                 match rustls_error(&error) {
                     Some(said) => self.tls.explain(said, host),
                     None => self.hung_up(&error).caused_by(error),
                 }
             })?;
         // A server without ALPN ignores what is offered.
-        if is_h2_alone(&self.tls) && !stream.is_h2() {
+        if is_h2_alone(&self.config) && !stream.is_h2() {
             let what = format!("{} does not speak HTTP/2", self.upstream.authority());
             return Err(Failure::new(Stage::Tls, what).hint("leave the choice to it: --http auto"));
         }
@@ -134,8 +145,8 @@ impl Way {
 }
 
 /// Whether HTTP/2 is all that is offered.
-pub(super) fn is_h2_alone(tls: &Tls) -> bool {
-    matches!(tls.config.alpn_protocols.as_slice(), [only] if only == H2)
+fn is_h2_alone(config: &ClientConfig) -> bool {
+    matches!(config.alpn_protocols.as_slice(), [only] if only == H2)
 }
 
 /// The name to look for in a certificate.

@@ -220,6 +220,7 @@ pub(super) fn settings(url: UpstreamUrl) -> Settings {
         proxy: proxy::Settings::default(),
         connect_timeout: Duration::from_secs(10),
         maximum_age: Duration::from_secs(300),
+        upgrades: false,
     }
 }
 

@@ -9,7 +9,7 @@ mod hmac;
 mod http_signature;
 mod jwt;
 #[cfg(feature = "keyring")]
-mod keyring;
+pub(crate) mod keyring;
 mod refused;
 mod withheld;
 

@@ -9,10 +9,12 @@ mod credentials;
 mod failures;
 mod keys;
 mod made;
+mod panics;
 mod passphrase;
 mod programs;
 mod proxy;
 mod references;
+mod unreached;
 
 use std::{
     fs,

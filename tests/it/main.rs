@@ -13,6 +13,7 @@ mod house;
 mod leak;
 mod rotation;
 mod session;
+mod sidecar;
 mod streams;
 mod support;
 mod tls;

@@ -3,13 +3,21 @@
 //! twice, what is refused is renewed once for all, and a replacement that is broken changes nothing.
 
 mod certificates;
+#[cfg(feature = "keyring")]
+mod keyring;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 mod signers;
+#[cfg(feature = "spiffe")]
+mod spiffe;
 mod tokens;
 
 use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -17,7 +25,7 @@ use serde_json::{Value, json};
 use crate::support::{
     jsonrpc::Client,
     pki::Pki,
-    process::Countersign,
+    process::{Countersign, DEADLINE},
     script::{Fault, Rule},
     upstream::{Seen, Upstream},
 };
@@ -90,17 +98,18 @@ impl Rotation {
     fn survives(
         &mut self,
         status: u16,
-        replace: impl FnOnce(&Upstream),
+        replace: impl FnOnce(&Self),
         is_new: impl Fn(&Seen) -> bool + Clone + Send + Sync + 'static,
     ) {
         let gate = format!("gate-{}", self.sent);
-        let (client, upstream) = (&mut self.client, &self.upstream);
         let held: Vec<Value> =
-            (0..HELD).map(|_| client.call("wait", json!({"gate": gate}))).collect();
+            (0..HELD).map(|_| self.client.call("wait", json!({"gate": gate}))).collect();
         let waits = |seen: &Seen| seen.tool() == Some("wait");
         let before = self.sent / AFTER + 1;
-        upstream.wait_for(|seen| seen.iter().filter(|seen| waits(seen)).count() >= before * HELD);
-        replace(upstream);
+        let all = |seen: &[Seen]| seen.iter().filter(|seen| waits(seen)).count() >= before * HELD;
+        self.upstream.wait_for(all);
+        replace(self);
+        let (client, upstream) = (&mut self.client, &self.upstream);
         upstream.clear_script();
         let accepted = is_new.clone();
         upstream
@@ -127,7 +136,9 @@ impl Rotation {
         let before = self.client.process.stderr().matches(complaint).count();
         replace();
         // Files are looked at once a second at most, and only when someone asks.
+        let until = Instant::now() + DEADLINE;
         while self.client.process.stderr().matches(complaint).count() == before {
+            assert!(Instant::now() < until, "{complaint:?} was never said");
             self.client.tool("echo", json!({}));
         }
         for _ in 0..20 {
@@ -136,8 +147,15 @@ impl Rotation {
         assert_eq!(self.client.process.stderr().matches(complaint).count(), before + 1);
     }
 
-    fn said(&self, words: &str) -> usize {
-        self.client.process.stderr().matches(words).count()
+    /// The log has these words so many times. The answers may be here before what was said on the
+    /// way.
+    fn says(&self, words: &str, times: usize) {
+        let said = || self.client.process.stderr().matches(words).count();
+        let until = Instant::now() + DEADLINE;
+        while said() < times && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(said(), times, "{words:?}");
     }
 
     fn finish(self) {
@@ -170,9 +188,8 @@ fn a_file_is_rotated(
         let program = with_profile(&pki, &upstream, folder.path(), &profile);
         let mut rotation = Rotation::start(upstream, &program);
         rotation.survives(status, |_| file.put(new), is_new.clone());
-        // The answers may be here before what was said on the way.
-        rotation.client.process.wait_for_stderr("read again");
-        assert_eq!(rotation.said("read again"), 1, "one refresh for all");
+        // One refresh for all.
+        rotation.says("read again", 1);
         rotation.keeps_the_last_good_one(complaint, || file.put(broken));
         rotation.finish();
     }

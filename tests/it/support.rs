@@ -31,6 +31,9 @@
 //! - `jsonrpc`: `Client` over a process: `send request call notify respond`, `response result
 //!   error ask tool notification server_request wait`, `received`, `unclaimed`, `finish`.
 //! - `refusal`: `Refusal` is an error of ours taken apart; `of_initialize(&program)`, `says(..)`.
+//! - `sidecar`: `Sidecar` is `countersign serve` before an upstream; `Line` speaks HTTP/1.1 to it byte
+//!   by byte, `Two` HTTP/2; `finish` tells what it refused.
+//! - `agent`: `Agent` is a SPIFFE agent: `endpoint()`, `push(svid, roots)`.
 //! - `tunnel`: `Tunnel` is a CONNECT proxy that leads every name to one upstream.
 //!
 //! `proof` tests the support itself, with a client that is not the one under test.
@@ -38,11 +41,14 @@
 #![allow(unreachable_pub, reason = "one crate: what is public here is public to its tests")]
 #![allow(dead_code, reason = "an offer: not every test uses all of it")]
 
+#[cfg(feature = "spiffe")]
+pub mod agent;
 pub mod jsonrpc;
 pub mod pki;
 pub mod process;
 pub mod refusal;
 pub mod script;
+pub mod sidecar;
 pub mod tunnel;
 pub mod upstream;
 

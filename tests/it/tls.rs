@@ -5,11 +5,11 @@ mod connection;
 mod identity;
 mod keys;
 #[cfg(feature = "pkcs11")]
-mod pkcs11;
-mod pkcs12;
+pub(crate) mod pkcs11;
+pub(crate) mod pkcs12;
 mod refusal;
 mod renewal;
-mod rotation;
+pub(crate) mod rotation;
 mod trust;
 
 use http::Method;

@@ -7,18 +7,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const DEADLINE_MS = 30_000;
 
-/** Runs `body` within a deadline and prints its line; a failure fails the process, later. */
+/** Runs `body` within a deadline and prints its line, with the text that it returns if it returns
+ * one; a failure fails the process, later. */
 export async function scenario(name, body) {
   const started = performance.now();
   const deadline = new AbortController();
   try {
-    await Promise.race([
+    const words = await Promise.race([
       body(),
       sleep(DEADLINE_MS, null, { signal: deadline.signal }).then(() => {
         throw new Error(`not done after ${DEADLINE_MS / 1000} s`);
       }),
     ]);
-    console.log(`ok    ${name} (${Math.round(performance.now() - started)} ms)`);
+    console.log(`ok    ${words ? `${name}: ${words}` : name} (${Math.round(performance.now() - started)} ms)`);
     return true;
   } catch (error) {
     console.log(`FAIL  ${name}: ${oneLine(error)}`);

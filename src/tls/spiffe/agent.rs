@@ -1,9 +1,18 @@
 //! The client of the Workload API: keeps the newest SVID and bundles, and says when they change.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use spiffe::{TrustDomain, X509Source, X509SourceUpdates};
+use spiffe::{
+    TrustDomain, X509Source, X509SourceUpdates,
+    x509_source::{MetricsErrorKind, MetricsRecorder},
+};
 use zeroize::Zeroizing;
 
 use super::{BUNDLE, KEY, SVID, Settings};
@@ -33,7 +42,9 @@ impl Agent {
     /// has no identity for us.
     pub(in crate::tls) async fn connect(settings: &Settings) -> Result<Self, Failure> {
         let endpoint = settings.endpoint.clone();
+        let trouble = Arc::new(Trouble { endpoint: endpoint.clone(), told: AtomicBool::new(true) });
         let source = X509Source::builder().endpoint(&endpoint).initial_sync_timeout(PATIENCE);
+        let source = source.metrics(Arc::clone(&trouble) as _);
         let source = source.build().await.map_err(|error| {
             refused(format!("no identity from the SPIFFE agent at {endpoint} (--spiffe): {error}"))
                 .hint(
@@ -41,6 +52,7 @@ impl Agent {
                      whether a registration entry matches this process",
                 )
         })?;
+        trouble.told.store(false, Ordering::Relaxed);
         Ok(Self { updates: source.updated(), source, endpoint })
     }
 
@@ -78,6 +90,39 @@ impl Agent {
         if self.updates.changed().await.is_err() {
             // The client has ended for good: what there is stays until it expires.
             std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Says what the client of the API would keep to itself: once, until there is something new. What
+/// goes wrong before the first identity is not for it to tell.
+struct Trouble {
+    endpoint: String,
+    told: AtomicBool,
+}
+
+impl MetricsRecorder for Trouble {
+    fn record_update(&self) {
+        self.told.store(false, Ordering::Relaxed);
+    }
+
+    fn record_reconnect(&self) {}
+
+    fn record_error(&self, kind: MetricsErrorKind) {
+        let what = match kind {
+            MetricsErrorKind::StreamEnded | MetricsErrorKind::StreamError => {
+                "went away or gave what can't be read"
+            }
+            MetricsErrorKind::UpdateRejected => "gave no identity that can be used",
+            // In vain again, or in other words.
+            _ => return,
+        };
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the SPIFFE agent at {} (--spiffe) {what}: what it gave before stays, and it is \
+                 asked again until it answers",
+                self.endpoint
+            );
         }
     }
 }

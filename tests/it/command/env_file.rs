@@ -83,12 +83,17 @@ fn its_variables_are_not_passed_on_to_programs() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
     let bridge = Client::bridge(&pki, &upstream)
         .args(["--api-key", "env:CANARY", "--bearer", &format!("command:{}", program.display())])
+        .args(["--api-key", "X-Process=env:OF_PROCESS", "--header", "X-Kept: ${KEPT}"])
+        .env("OF_PROCESS", "canary-8")
+        .env("KEPT", "kept")
         .arg("--env-file")
         .arg(file(folder.path(), "CANARY=canary-7\n"))
         .env("PATH", "/usr/bin:/bin");
     carries(&bridge, &upstream, &[("x-api-key", "canary-7"), ("authorization", "Bearer token")]);
     let seen = fs::read_to_string(seen).unwrap();
-    assert!(seen.contains("PATH=") && !seen.to_lowercase().contains("canary"), "{seen}");
+    // What only fills in a template is no secret, and inherited like all else.
+    assert!(seen.contains("KEPT=kept") && !seen.to_lowercase().contains("canary"), "{seen}");
+    assert!(!seen.contains("OF_PROCESS"), "{seen}");
 }
 
 #[test]

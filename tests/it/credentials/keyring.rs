@@ -21,7 +21,7 @@ use crate::support::{
 const BUS: &str = "DBUS_SESSION_BUS_ADDRESS";
 
 /// Puts `secret` into the keyring of the session that the test runs in.
-fn store(account: &str, secret: &str) {
+pub(crate) fn store(account: &str, secret: &str) {
     let entry = ["service", "countersign test/mcp", "username", account];
     let mut child = Command::new("secret-tool")
         .args(["store", "--label=a test of countersign"])
@@ -34,7 +34,7 @@ fn store(account: &str, secret: &str) {
 }
 
 /// The program, which finds the keyring of this session, with this entry as its token.
-fn bearer(program: Countersign, account: &str) -> Countersign {
+pub(crate) fn bearer(program: Countersign, account: &str) -> Countersign {
     #[expect(clippy::disallowed_methods, reason = "the session that the test was started in")]
     let bus = std::env::var_os(BUS).expect("run tests/keyring/run, which starts a session");
     program.arg("--bearer").arg(format!("keyring:countersign test/mcp/{account}")).env(BUS, bus)

@@ -32,7 +32,7 @@ const VARIABLES: [(&str, &str); 9] = [
 ];
 
 /// The other programs that the documents tell people to run.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 16] = [
     "cargo",
     "just",
     "git",
@@ -44,6 +44,11 @@ const OTHERS: [&str; 11] = [
     "kill",
     "openssl",
     "secret-tool",
+    "docker",
+    "kubectl",
+    "systemctl",
+    "install",
+    "tests/deploy/run",
 ];
 
 /// The profiles that the documents speak of.

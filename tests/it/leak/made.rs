@@ -122,6 +122,20 @@ fn code_by_a_preset() -> Signer {
     })
 }
 
+/// The same with a key that is written otherwise: neither what is written nor its bytes are said.
+fn code_with_a_key_written(encoding: &str, spell: fn(&[u8]) -> String) -> Signer {
+    let lines = match encoding {
+        "hex" => "hmac = { preset = 'body', key = { file = 'FOLDER/key' }, key_encoding = 'hex' }",
+        _ => "hmac = { preset = 'body', key = { file = 'FOLDER/key' }, key_encoding = 'base64' }",
+    };
+    let mut signer = Signer::with_shared_secret(lines, |seen| {
+        let value = seen.header("x-hub-signature-256").unwrap();
+        vec![value, value.strip_prefix("sha256=").unwrap()]
+    });
+    signer.files = vec![("key", spell(Canary::TEXT.as_bytes()))];
+    signer
+}
+
 /// The name of its key is a secret as well, though not from the upstream.
 fn code_in_a_header_of_ones_own() -> Signer {
     let lines = "[profile.test.hmac]\nkey = { file = 'FOLDER/key' }\nkey_id = 'file:FOLDER/id'\n\
@@ -177,6 +191,14 @@ fn a_token_for_one_request() {
 #[test]
 fn a_code_by_a_preset() {
     code_by_a_preset().is_unsaid(failures::provoke);
+}
+
+#[test]
+fn a_code_with_a_key_in_hex_or_base64() {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    code_with_a_key_written("hex", hex).is_unsaid(failures::provoke);
+    let base64 = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
+    code_with_a_key_written("base64", base64).is_unsaid(failures::provoke);
 }
 
 #[test]

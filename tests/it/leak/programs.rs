@@ -88,6 +88,40 @@ fn a_credential_process_that_does_it_wrong_is_not_quoted() {
     }
 }
 
+/// Its first keys are over by the next call; what it prints then is worse each time.
+#[test]
+fn a_credential_process_that_goes_bad_does_not_name_what_it_printed_before() {
+    let keys = "\"Version\": 1, \"AccessKeyId\": \"AKIDEXAMPLE\", \"SecretAccessKey\": \"CANARY\"";
+    for worse in [
+        "echo 'CANARY is expired' >&2; exit 1".to_owned(),
+        format!("echo '{{{keys}'; echo 'half of CANARY' >&2"),
+        format!("echo '{{{keys}, \"Expiration\": \"CANARY\"}}'; echo '=CANARY' >&2"),
+    ] {
+        let pki = Pki::new();
+        let upstream = Upstream::mutual(&pki);
+        let program = executable(pki.path(), &format!("echo '{{{keys}}}'"));
+        let config = format!("[default]\ncredential_process = {}\n", program.display());
+        private(pki.path(), "config", &config);
+        let lines = "aws_sigv4 = { region = 'eu-west-1', service = 'execute-api',
+                     credentials_file = 'FOLDER/none', config_file = 'FOLDER/config' }";
+        let bridge = Client::bridge(&pki, &upstream).env("PATH", "/usr/bin:/bin");
+        let mut client = Client::start(&loud(profile(bridge, pki.path(), lines), "text"));
+        client.handshake();
+        let refusal = Reply::new(403).header("content-type", "text/plain").body("no".to_owned());
+        upstream.script(Rule::call("leak").always(), Fault::Answer(refusal));
+        executable(pki.path(), &worse);
+        for _ in 0..2 {
+            let id = client.call("leak", json!({}));
+            client.error(&id);
+        }
+        client.process.close_stdin();
+        client.process.wait_exit(DEADLINE);
+        Canary::new().assert_unsaid(&client.process);
+        let sent = upstream.wait_for_method("tools/call");
+        assert!(sent.header("authorization").is_some_and(|it| it.contains("AKIDEXAMPLE")));
+    }
+}
+
 #[test]
 fn a_helper_that_goes_bad_does_not_name_what_it_printed_before() {
     for worse in [
@@ -162,19 +196,35 @@ fn what_is_started_has_no_secret_in_its_environment_or_command_line() {
                  jwt = { alg = 'HS256', key = 'env:JWT', header = 'X-Jwt' }\n\
                  hmac = { preset = 'body', key = 'env:HMAC' }\n\
                  http_signature = { alg = 'ed25519', key = 'env:SIGNING' }\n\
-                 aws_sigv4 = { region = 'eu-west-1', service = 'execute-api', \
-                               access_key_id = 'AKIDEXAMPLE', secret_access_key = 'env:AWS', \
-                               session_token = 'env:AWS_TOKEN' }";
-    let bridge = || {
+                 AWS_SIGV4";
+    let of_references = "aws_sigv4 = { region = 'eu-west-1', service = 'execute-api', \
+                         access_key_id = 'AKIDEXAMPLE', secret_access_key = 'env:AWS', \
+                         session_token = 'env:AWS_TOKEN' }";
+    // Where the tools of AWS look first.
+    let of_variables = "aws_sigv4 = { region = 'eu-west-1', service = 'execute-api' }";
+    let bridge = |aws: &str| {
         let program = Countersign::to(&upstream.url()).cacert(&pki.ca);
         let program = program.env("PATH", "/usr/bin:/bin");
-        let names = ["PASSPHRASE", "TOKEN", "JWT", "HMAC", "AWS", "AWS_TOKEN"];
+        let program = program.env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE");
+        let names = [
+            "PASSPHRASE",
+            "TOKEN",
+            "JWT",
+            "HMAC",
+            if aws == of_references { "AWS" } else { "AWS_SECRET_ACCESS_KEY" },
+            if aws == of_references { "AWS_TOKEN" } else { "AWS_SESSION_TOKEN" },
+        ];
         let program = names.into_iter().fold(program, |it, name| it.env(name, Canary::TEXT));
         let program = program.env("SIGNING", key.trim_end()).env("KEPT", "kept");
-        loud(profile(program, pki.path(), lines), "text")
+        loud(profile(program, pki.path(), &lines.replace("AWS_SIGV4", aws)), "text")
     };
     let of_key: Vec<&str> = super::canary::lines(&key).collect();
-    for name in ["helper", "command"] {
+    for (name, aws) in [
+        ("helper", of_references),
+        ("command", of_references),
+        ("helper", of_variables),
+        ("command", of_variables),
+    ] {
         let _ = fs::remove_file(pki.path().join("gate"));
         held(pki.path(), "helper", "{\"X-Helper\": \"printed\"}");
         held(pki.path(), "command", "printed-too");
@@ -182,7 +232,8 @@ fn what_is_started_has_no_secret_in_its_environment_or_command_line() {
         let other = if name == "helper" { "command" } else { "helper" };
         let prints = if other == "helper" { "{\"X-Helper\": \"printed\"}" } else { "printed-too" };
         private(pki.path(), other, &format!("#!/bin/sh\necho '{prints}'\n"));
-        let mut client = Client::start(&bridge());
+        let _ = fs::remove_file(pki.path().join(name).with_extension("started"));
+        let mut client = Client::start(&bridge(aws));
         let id = client.initialize("2025-11-25");
         look_at(pki.path(), name, &client.process);
         Canary::of(&of_key).assert_unsaid(&client.process);

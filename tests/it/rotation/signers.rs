@@ -1,6 +1,12 @@
 //! What is made with a key: the upstream recomputes it with the new key, and accepts nothing else.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey, VerificationAlgorithm,
+};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -60,8 +66,7 @@ fn a_private_key_of_http_signatures() {
     let [old, new] = [(); 2].map(|()| rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap());
     let public = new.public_key_raw().to_vec();
     let is_new = move |seen: &Seen| {
-        let key =
-            aws_lc_rs::signature::UnparsedPublicKey::new(&aws_lc_rs::signature::ED25519, &public);
+        let key = UnparsedPublicKey::new(&ED25519, &public);
         let found = method_signed(seen);
         found.is_some_and(|(base, found)| key.verify(base.as_bytes(), &found).is_ok())
     };
@@ -87,13 +92,18 @@ fn the_shared_credentials_file_of_aws() {
     }
 }
 
+/// What a token's signature is over, and the signature (RFC 7515, section 7.1).
+fn token_signed(seen: &Seen) -> Option<(&str, Vec<u8>)> {
+    let (message, signature) =
+        header(seen, "authorization").strip_prefix("Bearer ")?.rsplit_once('.')?;
+    Some((message, URL_SAFE_NO_PAD.decode(signature).ok()?))
+}
+
 #[test]
-fn a_key_of_jwt() {
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+fn a_shared_secret_of_jwt() {
     let is_new = |seen: &Seen| {
-        let value = header(seen, "authorization").trim_start_matches("Bearer ");
-        let Some((message, signature)) = value.rsplit_once('.') else { return false };
-        URL_SAFE_NO_PAD.encode(hmac_sha256(b"second", message.as_bytes())) == signature
+        let found = token_signed(seen);
+        found.is_some_and(|(message, found)| found == hmac_sha256(b"second", message.as_bytes()))
     };
     for more in ["", ", per_request = true"] {
         let profile = format!("jwt = {{ alg = \"HS256\", key = {{ file = \"FILE\" }}{more} }}");
@@ -101,17 +111,27 @@ fn a_key_of_jwt() {
             a_file_is_rotated(("key", "first", "second", ""), KEPT, status, &profile, is_new);
         }
     }
-    let [old, new] = [(); 2].map(|()| rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap());
-    let public = new.public_key_raw().to_vec();
-    let is_new = move |seen: &Seen| {
-        let key =
-            aws_lc_rs::signature::UnparsedPublicKey::new(&aws_lc_rs::signature::ED25519, &public);
-        let value = header(seen, "authorization").trim_start_matches("Bearer ");
-        let Some((message, signature)) = value.rsplit_once('.') else { return false };
-        key.verify(message.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()).is_ok()
-    };
-    let profile = "jwt = { alg = \"EdDSA\", key = { file = \"FILE\" } }";
-    let (old, new) = (old.serialize_pem(), new.serialize_pem());
-    let half = &old[..old.len() / 2];
-    a_file_is_rotated(("key.pem", &old, &new, half), KEPT, 401, profile, is_new);
+}
+
+#[test]
+fn a_private_key_of_jwt() {
+    let ed25519: &dyn VerificationAlgorithm = &ED25519;
+    let kinds = [
+        ("EdDSA", "", &rcgen::PKCS_ED25519, ed25519),
+        ("ES256", "", &rcgen::PKCS_ECDSA_P256_SHA256, &ECDSA_P256_SHA256_FIXED),
+        ("ES256", ", per_request = true", &rcgen::PKCS_ECDSA_P256_SHA256, &ECDSA_P256_SHA256_FIXED),
+    ];
+    for (alg, more, kind, verifier) in kinds {
+        let [old, new] = [(); 2].map(|()| rcgen::KeyPair::generate_for(kind).unwrap());
+        let public = new.public_key_raw().to_vec();
+        let is_new = move |seen: &Seen| {
+            let key = UnparsedPublicKey::new(verifier, &public);
+            let found = token_signed(seen);
+            found.is_some_and(|(message, found)| key.verify(message.as_bytes(), &found).is_ok())
+        };
+        let profile = format!("jwt = {{ alg = \"{alg}\", key = {{ file = \"FILE\" }}{more} }}");
+        let (old, new) = (old.serialize_pem(), new.serialize_pem());
+        let half = &old[..old.len() / 2];
+        a_file_is_rotated(("key.pem", &old, &new, half), KEPT, 401, &profile, is_new);
+    }
 }

@@ -12,7 +12,7 @@ use std::{
 use base64::Engine;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SignatureAlgorithm, date_time_ymd,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SignatureAlgorithm, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::Digest;
@@ -81,6 +81,14 @@ impl Pki {
         self.ca.issue(&client_params(name), name, kind)
     }
 
+    /// The same as a SPIFFE agent gives it: it speaks for [`SPIFFE_ID`], and says that it is no CA.
+    pub fn issue_svid(&self, name: &str) -> Identity {
+        let mut params = client_params(name);
+        params.subject_alt_names = vec![SanType::URI(SPIFFE_ID.try_into().unwrap())];
+        params.is_ca = IsCa::ExplicitNoCa;
+        self.ca.issue(&params, name, P256)
+    }
+
     /// Another server of the trusted CA, for these host names and addresses.
     pub fn issue_server(&self, name: &str, hosts: &[&str]) -> Identity {
         self.ca.issue(&server_params(hosts), name, P256)
@@ -92,6 +100,9 @@ impl Pki {
         Mount::new(self.path().join(format!("mount-{number}")), identity)
     }
 }
+
+/// Who a client is by its SVID.
+pub const SPIFFE_ID: &str = "spiffe://prod.example/agent";
 
 const P256: &SignatureAlgorithm = &rcgen::PKCS_ECDSA_P256_SHA256;
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -214,6 +225,11 @@ impl Identity {
         let path = self.cert.with_extension("both.pem");
         write_private(&path, &format!("{}{}", self.cert_pem, self.key_pem));
         path
+    }
+
+    /// This certificate with the key of another, in memory alone.
+    pub fn with_key_of(&self, other: &Self) -> Self {
+        Self { key_pem: other.key_pem.clone(), ..self.clone() }
     }
 
     /// Puts `next` into these files, in place: between the two writes they do not fit.

@@ -13,7 +13,7 @@ use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -39,6 +39,8 @@ pub enum Front {
     Packets,
     /// Stdin is this file.
     File(PathBuf),
+    /// Stdin is this descriptor, whatever it is of.
+    Given(Arc<OwnedFd>),
     /// Stdin is a terminal, line by line of at most 4 KiB: `write("\x04")` is its end, while
     /// `close_stdin` hangs up.
     Terminal,

@@ -27,14 +27,14 @@ use crate::support::{
 const PIN: &str = "648219";
 
 /// A token in a folder of the test.
-struct Token {
+pub(crate) struct Token {
     configuration: PathBuf,
     module: &'static str,
 }
 
 impl Token {
     /// An empty token with the label `corp`.
-    fn new(pki: &Pki) -> Self {
+    pub(crate) fn new(pki: &Pki) -> Self {
         let tokens = pki.path().join("tokens");
         fs::create_dir(&tokens).unwrap();
         let configuration = pki.path().join("softhsm2.conf");
@@ -63,7 +63,7 @@ impl Token {
     }
 
     /// Puts the key and the certificate of `identity` on the token.
-    fn import(&self, identity: &Identity, label: &str, id: &str) {
+    pub(crate) fn import(&self, identity: &Identity, label: &str, id: &str) {
         self.import_key(identity, label, id);
         let file = identity.cert.with_extension("der");
         fs::write(&file, identity.cert_der()).unwrap();
@@ -77,14 +77,14 @@ impl Token {
         self.run(import.args(["--label", label, "--id", id]));
     }
 
-    fn remove(&self, label: &str) {
+    pub(crate) fn remove(&self, label: &str) {
         for kind in ["privkey", "pubkey", "cert"] {
             self.tool(&["--delete-object", "--type", kind, "--label", label]);
         }
     }
 
     /// The bridge that knows this token and its PIN, without an identity.
-    fn bridge(&self, pki: &Pki, upstream: &Upstream) -> Countersign {
+    pub(crate) fn bridge(&self, pki: &Pki, upstream: &Upstream) -> Countersign {
         Countersign::to(&upstream.url())
             .cacert(&pki.ca)
             .env("SOFTHSM2_CONF", self.configuration.to_str().unwrap())
@@ -94,7 +94,13 @@ impl Token {
 }
 
 /// The bridge with a certificate in a file and the key that the URI means.
-fn with_key(token: &Token, pki: &Pki, upstream: &Upstream, cert: &Path, uri: &str) -> Countersign {
+pub(crate) fn with_key(
+    token: &Token,
+    pki: &Pki,
+    upstream: &Upstream,
+    cert: &Path,
+    uri: &str,
+) -> Countersign {
     token.bridge(pki, upstream).arg("--cert").arg(cert).args(["--key", uri])
 }
 

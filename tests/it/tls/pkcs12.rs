@@ -23,7 +23,7 @@ use crate::support::{
     upstream::Upstream,
 };
 
-const PASSPHRASE: &str = "correct horse";
+pub(crate) const PASSPHRASE: &str = "correct horse";
 
 /// 3DES for the key and RC2 with 40 bits for the certificates, as Windows before 2019.
 const WINDOWS: [&str; 1] = ["-legacy"];
@@ -32,7 +32,7 @@ const TRIPLE_DES: [&str; 6] =
     ["-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES", "-macalg", "sha1"];
 
 /// The identity with its CA in one file that OpenSSL makes.
-fn pack(pki: &Pki, identity: &Identity, passphrase: &str, more: &[&str]) -> PathBuf {
+pub(crate) fn pack(pki: &Pki, identity: &Identity, passphrase: &str, more: &[&str]) -> PathBuf {
     let path = identity.cert.with_extension("p12");
     export(&path, passphrase, |openssl| {
         openssl.arg("-in").arg(&identity.cert).arg("-inkey").arg(&identity.key);
@@ -51,7 +51,7 @@ fn export(path: &Path, passphrase: &str, arguments: impl FnOnce(&mut Command)) {
 }
 
 /// The bridge with this file, its passphrase in the variable PASSPHRASE.
-fn with(pki: &Pki, upstream: &Upstream, file: &Path) -> Countersign {
+pub(crate) fn with(pki: &Pki, upstream: &Upstream, file: &Path) -> Countersign {
     let program = Countersign::to(&upstream.url()).cacert(&pki.ca);
     program
         .arg("--pkcs12")

@@ -14,8 +14,8 @@ use crate::support::{
     upstream::Upstream,
 };
 
-pub(super) const RELOADED: &str = "reloaded the TLS files: the client certificate is ";
-pub(super) const KEPT: &str = "not used as they are now, the ones before stay";
+pub(crate) const RELOADED: &str = "reloaded the TLS files: the client certificate is ";
+pub(crate) const KEPT: &str = "not used as they are now, the ones before stay";
 
 /// Calls are in flight and a stream is open when `swap` puts `CN=second` into the files.
 pub(super) fn a_session_outlives(program: &Countersign, upstream: &Upstream, swap: impl FnOnce()) {

@@ -41,12 +41,13 @@ impl Ends {
             Front::Pipes | Front::Packets => keep(pipe()),
             Front::Sockets => keep(sockets()),
             Front::File(path) => (File::open(path).unwrap().into(), None),
+            Front::Given(fd) => (fd.try_clone().unwrap(), None),
             Front::Terminal => keep(terminal()),
         };
         let ((our_stdout, stdout), (our_stderr, stderr)) = match front {
             Front::Sockets => (sockets(), sockets()),
             Front::Packets => (packets(), pipe()),
-            Front::Pipes | Front::File(_) | Front::Terminal => (pipe(), pipe()),
+            Front::Pipes | Front::File(_) | Front::Given(_) | Front::Terminal => (pipe(), pipe()),
         };
         Self {
             theirs: Theirs { stdin, stdout, stderr },

@@ -1,0 +1,10 @@
+"""The image, built once for all the tests."""
+
+import image as dockerfile
+import pytest
+
+
+@pytest.fixture(scope="session")
+def image():
+    """The files of the image: places in it, and where they are here."""
+    return dockerfile.build()

@@ -1,0 +1,92 @@
+//! An upstream session belongs to whoever was given it: its id is of no use to anyone else.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{
+    Scene,
+    attacks::{as_user, open_folder},
+    call, get, named,
+};
+use crate::support::{
+    pki::Pki,
+    sidecar::{Line, Sidecar},
+    upstream::Upstream,
+};
+
+/// A sidecar with a Unix socket for these users besides its port.
+fn scene(socket: &Path, users: &[u32]) -> Scene {
+    let pki = Pki::new();
+    let upstream = Upstream::mutual(&pki);
+    let program = Sidecar::program(&pki, &upstream).args(["--listen-mode", "0666"]);
+    let program = program.arg("--listen").arg(format!("unix:{}", socket.display()));
+    let users = users.iter().flat_map(|user| ["--allow-uid".to_owned(), user.to_string()]);
+    let sidecar = Sidecar::start(&program.args(users));
+    sidecar.process.wait_for_stderr("listening on unix:");
+    Scene { pki, upstream, sidecar }
+}
+
+fn ask(line: &mut Line, request: &str) -> u16 {
+    line.write(request);
+    line.answer().status
+}
+
+/// Every way to use a session is closed to who does not own it, and open to who does.
+#[track_caller]
+fn belongs(scene: &Scene, session: &str, own: &mut Line, other: &mut Line) {
+    let before = scene.upstream.seen().len();
+    let delete = format!("DELETE /mcp HTTP/1.1\r\nHost: localhost{}\r\n\r\n", named(session));
+    let listen = get(&format!("Host: localhost\r\nAccept: text/event-stream{}", named(session)));
+    let count = call(session, "count", &json!({"n": 1}));
+    for request in [&count, &listen, &delete] {
+        assert_eq!(ask(other, request), 404, "{request}");
+    }
+    assert_eq!(scene.upstream.seen().len(), before, "nothing of it went on");
+    assert_eq!(ask(own, &count), 200);
+    assert_eq!(ask(own, &delete), 200);
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "who runs the tests sees what was not done")]
+fn two_users_cannot_use_each_others_sessions() {
+    if rustix::process::geteuid().as_raw() != 0 {
+        eprintln!("only root can be two users: the test of a user and a port stands for it");
+        return;
+    }
+    let folder = open_folder();
+    let socket = folder.path().join("it.sock");
+    let scene = scene(&socket, &[1001, 1002]);
+    let mut alice = as_user(1001, || Line::unix(&socket));
+    let mut bob = as_user(1002, || Line::unix(&socket));
+    let (first, second) = (scene.session_over(&mut alice), scene.session_over(&mut bob));
+    assert_ne!(first, second);
+    belongs(&scene, &first, &mut alice, &mut bob);
+    belongs(&scene, &second, &mut bob, &mut alice);
+    assert_eq!(scene.sidecar.finish(), ["session"; 6]);
+}
+
+#[test]
+fn a_users_session_is_not_for_who_comes_by_the_port() {
+    let folder = open_folder();
+    let socket = folder.path().join("it.sock");
+    let scene = scene(&socket, &[rustix::process::geteuid().as_raw()]);
+    let (mut user, mut anyone) = (Line::unix(&socket), scene.sidecar.connect());
+    let (first, second) = (scene.session_over(&mut user), scene.session_over(&mut anyone));
+    belongs(&scene, &first, &mut user, &mut anyone);
+    belongs(&scene, &second, &mut anyone, &mut user);
+    assert_eq!(scene.sidecar.finish(), ["session"; 6]);
+}
+
+#[test]
+fn a_session_is_its_owners_on_every_connection() {
+    let scene = Scene::new(&[]);
+    let session = scene.session();
+    for n in 0..3 {
+        assert_eq!(scene.sidecar.ask(call(&session, "count", &json!({"n": n}))).status, 200);
+    }
+    // Two ids in one request are nobody's.
+    let lines = format!("Host: localhost{0}{0}", named(&session));
+    assert_eq!(scene.sidecar.ask(get(&lines)).status, 404);
+    assert_eq!(scene.sidecar.finish(), ["session"]);
+}
