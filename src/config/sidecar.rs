@@ -208,7 +208,8 @@ fn tls(said: &Layers, scope: &Scope<'_>) -> Result<Option<inbound::Settings>, Fa
 pub(super) fn admin(said: &Layers, scope: &Scope<'_>) -> Result<Option<Address>, Failure> {
     let Some(said) = first(said, |it| &it.admin) else { return Ok(None) };
     let address = address(said, scope)?;
-    if address.is_exposed() {
+    // Nobody knows yet who can reach a socket that was opened before us.
+    if address.is_exposed() || matches!(address, Address::Inherited(_)) {
         let refused = said.place.refuse("expected an address of this machine alone");
         return Err(refused.hint("127.0.0.1:9901 and unix:PATH are: it asks nobody who they are"));
     }

@@ -160,14 +160,24 @@ impl Program {
     fn log(&self, noise: &[u8], hidden: &[Hidden]) {
         let Some(end) = memchr::memrchr(b'\n', noise) else { return };
         let noise = &noise[..end];
-        let repeats =
-            |part: &Hidden| !part.is_empty() && memchr::memmem::find(noise, part).is_some();
+        let plain = unescaped(noise);
+        let repeats = |part: &Hidden| {
+            let part = unescaped(part);
+            !part.is_empty() && memchr::memmem::find(&plain, &part).is_some()
+        };
         if hidden.iter().any(repeats) {
             tracing::debug!("{} wrote its secret to stderr; not shown", self.name);
         } else {
             tracing::debug!("{} wrote: {:?}", self.name, String::from_utf8_lossy(noise));
         }
     }
+}
+
+/// The text without its backslashes: JSON may have one before a slash, a shell before anything.
+fn unescaped(text: &[u8]) -> Hidden {
+    let mut plain = Zeroizing::new(Vec::with_capacity(text.len()));
+    plain.extend(text.iter().filter(|byte| **byte != b'\\'));
+    plain
 }
 
 /// What a program prints.

@@ -7,7 +7,7 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{StatusCode, Uri, header};
+use http::{HeaderValue, StatusCode, Uri, header};
 use tower::{Service as _, service_fn};
 use url::Url;
 
@@ -88,7 +88,7 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
     };
     there.set_fragment(None);
     let to = there.as_str().parse::<Uri>().ok();
-    let shown = Shown::from(&there).without(response);
+    let shown = told(&there, location, from, response);
     let refused = |why: &str, hint: String| {
         let what = format!("{here} redirects ({status}) to {shown}: not followed, {why}");
         Err(Failure::new(Stage::Protocol, what).hint(hint))
@@ -118,8 +118,19 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
     }
 }
 
+/// How the URL is told that stood in the response as `location`.
+fn told(there: &Url, location: &HeaderValue, from: &Uri, response: &Response) -> Shown {
+    let location = String::from_utf8_lossy(location.as_bytes());
+    let said = location.split(['?', '#']).next().unwrap_or_default();
+    // A host is in small letters by now, in which what was sent is not found again.
+    if there.host_str() != from.host() && Shown(said.to_owned()).without(response).0 != said {
+        return Shown("a URL that repeats what it was sent".to_owned());
+    }
+    Shown::from(there).without(response)
+}
+
 /// Whether a header of the response holds a secret that the request carried.
-fn repeats(value: &http::HeaderValue, response: &Response) -> bool {
+fn repeats(value: &HeaderValue, response: &Response) -> bool {
     let text = String::from_utf8_lossy(value.as_bytes());
     let secrets = response.extensions().get::<Secrets>();
     secrets.is_some_and(|secrets| redaction::clean(&text, &*secrets.0) != text)

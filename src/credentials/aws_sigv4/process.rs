@@ -82,10 +82,13 @@ async fn fetch(program: &Program, last: &Mutex<Vec<Hidden>>) -> Result<Fetched<K
     Ok(fetched)
 }
 
-/// What the log may not show: every text of the output that is long enough, be it JSON or not.
+/// What the log may not show: every text of the output that is long enough, be it JSON or not, and
+/// what stands between the escapes in it.
 fn secrets(output: &[u8]) -> Vec<Hidden> {
-    let texts = output.split(|byte| matches!(byte, b'"' | b'\\') || byte.is_ascii_whitespace());
-    texts.filter(|text| text.len() >= SHORTEST_SECRET).map(|text| text.to_vec().into()).collect()
+    let texts = output.split(|byte| *byte == b'"' || byte.is_ascii_whitespace());
+    let parts = texts.clone().flat_map(|text| text.split(|byte| *byte == b'\\'));
+    let long = texts.chain(parts).filter(|text| text.len() >= SHORTEST_SECRET);
+    long.map(|text| text.to_vec().into()).collect()
 }
 
 #[derive(Deserialize)]

@@ -133,6 +133,20 @@ async fn a_tenant_of_a_users_header_may_stand_in_a_path() {
 }
 
 #[tokio::test]
+async fn what_a_users_header_says_is_not_told_as_the_name_of_a_host() {
+    for location in
+        ["http:/AbcDef~Ghi/Jkl", "//AbcDef~Ghi/Jkl/", "https://abcdef~ghi%2FAbcDef~Ghi/Jkl"]
+    {
+        let outcome = ask_with(&[(307, location)], &["AbcDef~Ghi/Jkl"], &[]).await.1;
+        let failure = format!("{:?}", outcome.unwrap_err()).to_lowercase();
+        assert!(!failure.contains("abcdef~ghi"), "{failure}");
+    }
+    let there = "https://login.example/?tenant=acme-corp";
+    let failure = ask_with(&[(302, there)], &["acme-corp"], &[]).await.1.unwrap_err();
+    assert!(failure.what().contains("to https://login.example/: not followed"), "{failure}");
+}
+
+#[tokio::test]
 async fn what_is_no_redirect_passes() {
     for (status, location) in [(300, "/other"), (304, "/other"), (307, ""), (201, "/created")] {
         let (seen, outcome) = ask(&[(status, location)]).await;

@@ -75,30 +75,38 @@ pub(super) fn lines(key: &str) -> impl Iterator<Item = &str> {
 /// The ways in which a secret may be written.
 fn spellings(secret: &str) -> Vec<String> {
     let middle = secret.len() / 2;
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let debug = format!("{:?}", secret.as_bytes());
-    let mut spellings = vec![
-        // Each half by itself: a cut is no redaction.
-        secret[..middle - 2].to_owned(),
-        secret[middle - 1..].to_owned(),
-        secret.replace('/', "\\/"),
-        percent(secret),
-        percent(secret).to_lowercase(),
-        hex.to_uppercase(),
-        hex,
-        debug[1..debug.len() - 1].to_owned(),
-    ];
+    let mut spellings = Vec::new();
+    // Each half by itself: a cut is no redaction.
+    for half in [&secret[..middle - 2], &secret[middle - 1..]] {
+        let hex = hex(half);
+        let debug = format!("{:?}", half.as_bytes());
+        spellings.extend([
+            half.to_owned(),
+            half.replace('/', "\\/"),
+            percent(half),
+            percent(half).to_lowercase(),
+            hex.to_uppercase(),
+            hex,
+            debug[1..debug.len() - 1].to_owned(),
+        ]);
+    }
     // Inside of other text, base64 has three spellings: one a place of its first byte.
     for before in ["", "-", "--"] {
         let within = format!("{before}{secret}");
         for encoded in
             [BASE64_STANDARD_NO_PAD.encode(&within), BASE64_URL_SAFE_NO_PAD.encode(&within)]
         {
-            let own = (before.len() * 8).div_ceil(6)..encoded.len() - 2;
-            spellings.push(encoded[own].to_owned());
+            let own = &encoded[(before.len() * 8).div_ceil(6)..encoded.len() - 2];
+            spellings.push(own[..own.len() / 2].to_owned());
+            spellings.push(own[own.len() / 2..].to_owned());
         }
     }
     spellings
+}
+
+/// In hexadecimal digits.
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Every byte but letters and digits, as a query has it.
@@ -123,6 +131,10 @@ fn a_canary_is_recognised_in_every_disguise() {
         BASE64_STANDARD_NO_PAD.encode(format!("alice:{TEXT}")),
         BASE64_URL_SAFE_NO_PAD.encode(format!("bob:{TEXT}?")),
         format!("{:?}", TEXT.as_bytes()),
+        format!("{:?}", &TEXT.as_bytes()[..10]),
+        hex(TEXT),
+        hex(TEXT)[..24].to_uppercase(),
+        BASE64_STANDARD_NO_PAD.encode(TEXT)[..16].to_owned(),
         serde_json::to_string(TEXT).unwrap(),
     ] {
         assert!(canary.find(format!("before {disguise} after").as_bytes()).is_some(), "{disguise}");

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     jsonrpc::Client,
+    pki::Pki,
     script::{Ending, Fault, Reply, Rule},
     upstream::{Seen, Upstream},
 };
@@ -75,6 +76,21 @@ pub(super) fn redirect(client: &mut Client, upstream: &Upstream, echoes: &[Echo]
             upstream.clear_script();
         }
     }
+}
+
+/// The upstream goes down, and comes back as somebody else.
+#[track_caller]
+pub(super) fn loss(client: &mut Client, upstream: &Upstream, _echoes: &[Echo]) {
+    let other = Pki::new();
+    let mut fails_at = |stage| {
+        let id = client.call("leak", json!({}));
+        assert_eq!(client.error(&id)["data"]["stage"], stage);
+    };
+    upstream.down();
+    fails_at("connect");
+    upstream.rotate(&other.server, &other.ca);
+    upstream.up();
+    fails_at("tls");
 }
 
 /// What a server that was sent a request repeats of it.

@@ -228,16 +228,27 @@ fn the_bytes_of_a_signature_by_themselves() {
     }
 }
 
-#[test]
-fn what_the_request_before_carried_in_the_path_of_a_redirect() {
-    for signer in [
+fn of_each_kind() -> [Signer; 6] {
+    [
         token_of_many_requests(),
         token_of_one_request(),
         code_by_a_preset(),
         code_in_a_header_of_ones_own(),
         signature_by_a_private_key(),
         signature_of_aws(),
-    ] {
+    ]
+}
+
+#[test]
+fn what_the_request_before_carried_in_the_path_of_a_redirect() {
+    for signer in of_each_kind() {
         signer.is_unsaid(failures::redirect);
+    }
+}
+
+#[test]
+fn what_was_made_for_an_upstream_that_is_gone() {
+    for signer in of_each_kind() {
+        signer.is_unsaid(failures::loss);
     }
 }

@@ -53,6 +53,9 @@ fn a_helper_that_does_it_wrong_is_not_quoted() {
         "echo '{\"headers\": {\"X-A\": \"CANARY\"}, \"X-B\": \"CANARY\"}'; echo '=CANARY' >&2",
         "echo '{\"X-Key\": \"CANARY\"}'; echo 'CANARY' >&2",
         "echo '{\"X-A\": \"CANARY\"}'; echo 'CANARY' >&2; kill -9 $$",
+        // JSON may have a backslash before a slash.
+        "echo '{\"X-A\": \"CANARY' | sed 's,/,\\\\/,'; echo 'half of CANARY' >&2",
+        "echo '{\"X-A\": \"CANARY\"}'; echo 'got CANARY' | sed 's,/,\\\\/,' >&2; exit 1",
     ] {
         executable(folder.path(), script);
         private(folder.path(), "other", "another");
@@ -76,6 +79,8 @@ fn a_credential_process_that_does_it_wrong_is_not_quoted() {
         format!("echo '{{{keys}}}' | sed 's/: 1/: 2/'"),
         format!("echo '{{{keys}}}' | sed 's/AKIDEXAMPLE/CANARY/'"),
         "echo 'CANARY'; echo 'CANARY' >&2".to_owned(),
+        format!("echo '{{{keys}}}' | sed 's,/,\\\\/,'; echo 'got CANARY' >&2; exit 1"),
+        format!("echo '{{{keys}}}'; echo 'got CANARY' | sed 's,/,\\\\/,' >&2; exit 1"),
     ] {
         let program = executable(folder.path(), &script);
         let config = format!("[default]\ncredential_process = {}\n", program.display());
@@ -256,6 +261,32 @@ fn what_is_started_has_no_secret_in_its_environment_or_command_line() {
     assert!(
         ["x-jwt", "x-hub-signature-256", "signature"].iter().all(|it| seen.header(it).is_some())
     );
+}
+
+/// As with the AWS CLI: of a profile that was named, variables are no part, and its program may
+/// have its own use for them.
+#[test]
+fn a_credential_process_inherits_the_variables_of_aws_that_are_not_ours() {
+    let pki = Pki::new();
+    let upstream = Upstream::mutual(&pki);
+    let keys = "\"Version\": 1, \"AccessKeyId\": \"AKIDEXAMPLE\", \"SecretAccessKey\": \"CANARY\"";
+    held(pki.path(), "process", &format!("{{{keys}}}"));
+    let process = pki.path().join("process");
+    let config = format!("[profile mcp]\ncredential_process = {}\n", process.display());
+    private(pki.path(), "config", &config);
+    let lines = "aws_sigv4 = { region = 'eu-west-1', service = 'execute-api',
+                 aws_profile = 'mcp', config_file = 'FOLDER/config' }";
+    let program = profile(Client::bridge(&pki, &upstream), pki.path(), lines);
+    let program = program.env("AWS_ACCESS_KEY_ID", "AKIDOTHER").env("KEPT", "kept");
+    let mut client = Client::start(&program.env("PATH", "/usr/bin:/bin").env("HOME", pki.path()));
+    let id = client.initialize("2025-11-25");
+    wait_until_started(pki.path(), "process", &client.process);
+    let environment = String::from_utf8(client.process.environments()).unwrap();
+    assert!(environment.contains("AWS_ACCESS_KEY_ID=AKIDOTHER"), "{environment}");
+    look_at(pki.path(), "process", &client.process);
+    client.result(&id);
+    let sent = upstream.wait_for_method("initialize");
+    assert!(sent.header("authorization").unwrap().contains("AKIDEXAMPLE/"), "{sent:?}");
 }
 
 #[test]

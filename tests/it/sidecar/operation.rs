@@ -139,11 +139,13 @@ fn a_page_that_rebound_its_name_learns_nothing() {
 
 #[test]
 fn it_tells_of_itself_to_this_machine_alone() {
-    let program = Sidecar::bare().args(["--admin", "0.0.0.0:9901", "https://127.0.0.1:9/mcp"]);
-    let mut process = program.start();
-    assert_eq!(process.wait_exit(DEADLINE).code(), Some(78));
-    let said = process.stderr();
-    assert!(said.contains("--admin: expected an address of this machine alone"), "{said}");
+    for address in ["0.0.0.0:9901", "[::]:9901", "fd:3"] {
+        let program = Sidecar::bare().args(["--admin", address, "https://127.0.0.1:9/mcp"]);
+        let mut process = program.start();
+        assert_eq!(process.wait_exit(DEADLINE).code(), Some(78));
+        let said = process.stderr();
+        assert!(said.contains("--admin: expected an address of this machine alone"), "{said}");
+    }
     let mut process = Countersign::new().args(["serve", "--healthcheck"]).start();
     assert_eq!(process.wait_exit(DEADLINE).code(), Some(78));
     assert!(process.stderr().contains("--admin 127.0.0.1:9901"), "{}", process.stderr());
