@@ -20,6 +20,7 @@ mod record;
 mod respond;
 mod room;
 mod route;
+mod secure;
 mod sessions;
 mod trace;
 mod tunnel;
@@ -191,8 +192,11 @@ fn admit(listener: &Listener, mut stream: Stream, peer: Peer, forward: &Arc<Forw
     let (tls, counted) = (listener.tls().cloned(), forward.observers.connection());
     tokio::spawn(async move {
         match tls {
-            Some(tls) => connection::secure(forward, stream, peer, tls).await,
-            None => connection::serve(forward, stream, peer, None).await,
+            Some(tls) => secure::shake(forward, stream, peer, tls).await,
+            None => {
+                let drain = forward.drain.clone();
+                connection::serve(forward, stream, peer, drain).await;
+            }
         }
         drop((place, counted));
     });

@@ -25,6 +25,7 @@ pub mod reload;
 pub mod roots;
 pub mod server_id;
 pub mod spiffe;
+mod whose;
 
 use std::{fmt, sync::Arc};
 

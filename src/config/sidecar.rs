@@ -278,11 +278,7 @@ fn guarded(said: &Layers, scope: &Scope<'_>) -> Result<guard::Settings, Failure>
         let user = scope.text(said)?.parse();
         user.map_err(|_| said.place.refuse("expected the number of a user, as id -u prints it"))
     });
-    // DNS names are in lower case on both sides; URIs are as they are (RFC 3986, section 6.2.2.1).
-    let names = listed(said, |it| &it.names).iter().map(|said| {
-        let name = scope.text(said)?;
-        Ok::<_, Failure>(if name.contains("://") { name } else { name.to_ascii_lowercase() })
-    });
+    let names = listed(said, |it| &it.names).iter().map(|said| client_name(said, scope));
     let mut users = users.collect::<Result<Vec<u32>, Failure>>()?;
     if users.is_empty() {
         users.push(rustix::process::geteuid().as_raw());
@@ -294,6 +290,30 @@ fn guarded(said: &Layers, scope: &Scope<'_>) -> Result<guard::Settings, Failure>
         names: names.collect::<Result<_, _>>()?,
         required: first(said, |it| &it.required).map(|it| required(it, scope)).transpose()?,
     })
+}
+
+/// `agent.example` in lower case, as on the other side; a URI as it is (RFC 3986, section 6.2.2.1).
+fn client_name(said: &Stated<String>, scope: &Scope<'_>) -> Result<String, Failure> {
+    let name = scope.text(said)?;
+    let valid = match name.split_once(':') {
+        Some((scheme, rest)) => {
+            scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+                && scheme.bytes().all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it))
+                && !rest.is_empty()
+                && rest.bytes().all(|it| it.is_ascii_graphic())
+        }
+        None => {
+            !name.is_empty()
+                && name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
+        }
+    };
+    if !valid {
+        return Err(said
+            .place
+            .refuse("expected a DNS name or a URI")
+            .hint("names are compared whole, as in agent.example or spiffe://prod.example/agent"));
+    }
+    Ok(if name.contains(':') { name } else { name.to_ascii_lowercase() })
 }
 
 fn required(

@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{BoxFuture, FutureExt as _, pending, select};
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -20,18 +19,15 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{sleep, timeout},
+    time::sleep,
 };
-use tokio_rustls::TlsAcceptor;
 
 use super::{
-    drain::GRACE,
+    drain::{Drain, GRACE},
     forward::Forward,
     heard::{Heard, Undone},
-    listener::Stream,
     peer::Peer,
 };
-use crate::tls::inbound::{self, Current};
 
 /// A request's head; a cookie or a token in it can be a few KiB.
 const HEAD_AT_MOST: usize = 64 * 1024;
@@ -43,42 +39,14 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const PING_AFTER: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 
-/// The same over TLS, the handshake in the time of a head.
-pub(super) async fn secure(forward: Arc<Forward>, stream: Stream, peer: Peer, mut tls: Current) {
-    let config = Arc::clone(&tls.borrow_and_update());
-    let handshake = TlsAcceptor::from(config).accept(stream);
-    let stream = match timeout(forward.times.head, handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            let hint = "what callers must trust is --listen-cert, what they must show --client-ca";
-            return tracing::warn!(%peer, rule = "tls", stage = "downstream", hint, "{error}");
-        }
-        Err(_) => return slow(&peer),
-    };
-    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let names = chain.first().map(inbound::names).unwrap_or_default();
-    let peer = Peer { names: names.into(), ..peer };
-    // A certificate that is no longer accepted must not go on on a connection from before.
-    let replaced = async move {
-        if tls.changed().await.is_err() {
-            pending::<()>().await;
-        }
-    };
-    serve(forward, stream, peer, Some(replaced.boxed())).await;
-}
-
-/// Answers the requests of one connection until it ends, the sidecar leaves or `replaced` resolves.
-pub(super) async fn serve<S>(
-    forward: Arc<Forward>,
-    stream: S,
-    peer: Peer,
-    replaced: Option<BoxFuture<'static, ()>>,
-) where
+/// Answers the requests of one connection until it ends, or `drain` says that it is to.
+pub(super) async fn serve<S>(forward: Arc<Forward>, stream: S, peer: Peer, drain: Drain)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (peer, asked) = (Arc::new(peer), Arc::new(AtomicBool::new(false)));
     let head = forward.times.head;
-    let leaving = forward.drain.leaving();
+    let leaving = drain.leaving();
     let (stream, undone) = Heard::new(stream, forward.times.body);
     let service = {
         let (peer, asked) = (Arc::clone(&peer), Arc::clone(&asked));
@@ -86,9 +54,9 @@ pub(super) async fn serve<S>(
         service_fn(move |request| {
             asked.store(true, Ordering::Relaxed);
             let (forward, peer) = (Arc::clone(&forward), Arc::clone(&peer));
-            let undone = Arc::clone(&undone);
+            let (undone, drain) = (Arc::clone(&undone), drain.clone());
             async move {
-                let response = forward.answer(request, &peer).await;
+                let response = forward.answer(request, &peer, &drain).await;
                 undone.answered();
                 Ok::<_, Infallible>(response)
             }
@@ -98,10 +66,7 @@ pub(super) async fn serve<S>(
     let mut connection =
         pin!(protocol.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let mut leaving = pin!(async {
-        match replaced {
-            Some(replaced) => drop(select(leaving, replaced).await),
-            None => leaving.await,
-        }
+        leaving.await;
         sleep(GRACE).await;
     });
     let mut first = pin!(sleep(head));
@@ -158,7 +123,8 @@ fn tell(peer: &Peer, error: &(dyn Error + Send + Sync + 'static), undone: &Undon
     }
 }
 
-fn slow(peer: &Peer) {
+/// Tells of a caller who is too slow to say what it wants.
+pub(super) fn slow(peer: &Peer) {
     let hint = "--header-timeout gives it more time";
     let what = "the head of a request did not come in time";
     tracing::warn!(%peer, rule = "slow", stage = "downstream", hint, "{what}");

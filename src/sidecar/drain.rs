@@ -13,6 +13,8 @@ pub(super) const GRACE: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(super) struct Drain {
     leaving: watch::Receiver<bool>,
+    /// Whether one connection is to end before that.
+    dismissed: Option<watch::Receiver<bool>>,
     _here: mpsc::Sender<()>,
 }
 
@@ -25,20 +27,33 @@ pub(super) struct Leave {
 pub(super) fn new() -> (Drain, Leave) {
     let (says, leaving) = watch::channel(false);
     let (here, gone) = mpsc::channel(1);
-    (Drain { leaving, _here: here }, Leave { leaving: says, gone })
+    (Drain { leaving, dismissed: None, _here: here }, Leave { leaving: says, gone })
 }
 
 impl Drain {
-    pub(super) fn is_leaving(&self) -> bool {
-        *self.leaving.borrow()
+    /// The same for one connection, and who may end it alone.
+    pub(super) fn of_connection(&self) -> (Self, watch::Sender<bool>) {
+        let (says, dismissed) = watch::channel(false);
+        (Self { dismissed: Some(dismissed), ..self.clone() }, says)
     }
 
-    /// Resolves when the sidecar leaves.
+    pub(super) fn is_leaving(&self) -> bool {
+        *self.leaving.borrow() || self.dismissed.as_ref().is_some_and(|it| *it.borrow())
+    }
+
+    /// Resolves when the sidecar leaves, or the connection is to.
     pub(super) fn leaving(&self) -> BoxFuture<'static, ()> {
-        let mut leaving = self.leaving.clone();
+        let (mut leaving, dismissed) = (self.leaving.clone(), self.dismissed.clone());
         async move {
             // Without a sender nobody is left to say it.
-            let _ = leaving.wait_for(|leaving| *leaving).await;
+            let leaving = leaving.wait_for(|leaving| *leaving);
+            match dismissed {
+                None => drop(leaving.await),
+                Some(mut dismissed) => tokio::select! {
+                    _ = leaving => {}
+                    _ = dismissed.wait_for(|dismissed| *dismissed) => {}
+                },
+            }
         }
         .boxed()
     }
@@ -74,5 +89,18 @@ mod tests {
         drop(drain);
         leave.finished().await;
         assert!(waiting.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_connection_may_be_told_alone() {
+        let (drain, leave) = new();
+        let (mine, says) = drain.of_connection();
+        let (other, _says) = drain.of_connection();
+        says.send_replace(true);
+        mine.leaving().await;
+        assert!(mine.is_leaving() && !other.is_leaving() && !drain.is_leaving());
+        assert!(other.leaving().now_or_never().is_none());
+        leave.say();
+        other.leaving().await;
     }
 }

@@ -61,16 +61,18 @@ pub struct Times {
 }
 
 impl Forward {
-    /// The response to a request of `peer`; every request has exactly one.
+    /// The response to a request of `peer`; every request has exactly one. `drain` is that of its
+    /// connection.
     pub(super) async fn answer(
         &self,
         mut request: http::Request<Incoming>,
         peer: &Peer,
+        drain: &Drain,
     ) -> Response<Streaming> {
         let one_at_a_time = request.version() <= http::Version::HTTP_11;
         // Dropped with this future, it is written all the same.
         let mut record = self.observers.begin(&mut request, peer);
-        let answered = self.carry(request, peer, &mut record).await;
+        let answered = self.carry(request, (peer, drain), &mut record).await;
         let mut response = answered.unwrap_or_else(|refusal| {
             let failure = refusal.failure();
             record.refused(&refusal, &failure);
@@ -79,7 +81,7 @@ impl Forward {
             tracing::warn!(%peer, rule, stage = failure.stage().name(), hint, "{failure}");
             refusal.response().map(Streaming::plain)
         });
-        if one_at_a_time && self.drain.is_leaving() {
+        if one_at_a_time && drain.is_leaving() {
             // The next request of this connection is for who takes our place.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
@@ -91,7 +93,7 @@ impl Forward {
     async fn carry(
         &self,
         request: http::Request<Incoming>,
-        peer: &Peer,
+        (peer, drain): (&Peer, &Drain),
         record: &mut Record,
     ) -> Result<Response<Streaming>, Refusal> {
         let (mut head, body) = request.into_parts();
@@ -120,7 +122,7 @@ impl Forward {
             Err(_) => return Err(Refusal::Silent(self.silent(lane))),
         };
         drop(room);
-        Ok(self.bring_back(response, lane, &asked, (socket, place)))
+        Ok(bring_back(response, lane, &asked, (socket, place), drain))
     }
 
     /// Decides on the head alone; the route that the request takes, and where it leads.
@@ -136,35 +138,6 @@ impl Forward {
         lane.sessions.admit(&head.headers, identity)?;
         let target = lane.target(&head.uri).ok_or(Denied::Route)?;
         Ok((lane, target))
-    }
-
-    /// The response as it goes back: nothing of ours in it, and nothing of the connection it came by.
-    fn bring_back(
-        &self,
-        response: crate::service::Response,
-        lane: &Lane,
-        asked: &Asked,
-        (socket, place): (Option<OnUpgrade>, Place),
-    ) -> Response<Streaming> {
-        let (mut head, body) = response.into_parts();
-        let tunnel = socket.zip(tunnel::agreed(&mut head));
-        conceal(&mut head.headers, head.extensions.get::<Carried>());
-        hops::strip_response(&mut head.headers);
-        lane.bring_home(&mut head.headers, &asked.target);
-        asked.note(lane, &head);
-        let listens = asked.method == Method::GET && is_event_stream(&head.headers);
-        let until = listens.then(|| self.drain.clone());
-        let mut streaming = Streaming { until, ..Streaming::plain(body) };
-        if let Some((downstream, upstream)) = tunnel {
-            tunnel::ask(&mut head.headers);
-            tokio::spawn(tunnel::carry(downstream, upstream, self.drain.clone(), place));
-        } else {
-            streaming._place = Some(place);
-        }
-        let mut response = Response::new(streaming);
-        *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers;
-        response
     }
 
     async fn token(&self) -> Result<Option<Arc<Secret>>, Refusal> {
@@ -224,6 +197,35 @@ impl Forward {
     }
 }
 
+/// The response as it goes back: nothing of ours in it, and nothing of the connection it came by.
+fn bring_back(
+    response: crate::service::Response,
+    lane: &Lane,
+    asked: &Asked,
+    (socket, place): (Option<OnUpgrade>, Place),
+    drain: &Drain,
+) -> Response<Streaming> {
+    let (mut head, body) = response.into_parts();
+    let tunnel = socket.zip(tunnel::agreed(&mut head));
+    conceal(&mut head.headers, head.extensions.get::<Carried>());
+    hops::strip_response(&mut head.headers);
+    lane.bring_home(&mut head.headers, &asked.target);
+    asked.note(lane, &head);
+    let listens = asked.method == Method::GET && is_event_stream(&head.headers);
+    let until = listens.then(|| drain.clone());
+    let mut streaming = Streaming { until, ..Streaming::plain(body) };
+    if let Some((downstream, upstream)) = tunnel {
+        tunnel::ask(&mut head.headers);
+        tokio::spawn(tunnel::carry(downstream, upstream, drain.clone(), place));
+    } else {
+        streaming._place = Some(place);
+    }
+    let mut response = Response::new(streaming);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response
+}
+
 /// What is still to be known of a request when its response is there.
 struct Asked {
     method: Method,
@@ -263,7 +265,7 @@ const EVENTS: &[u8] = b"text/event-stream";
 /// A response's body on its way to the caller, frame by frame.
 pub(super) struct Streaming {
     body: Body,
-    /// A stream that is listened to ends when the sidecar leaves; the caller listens elsewhere.
+    /// A stream that is listened to ends when its connection is to; the caller listens elsewhere.
     until: Option<Drain>,
     leaving: Option<BoxFuture<'static, ()>>,
     record: Option<Record>,

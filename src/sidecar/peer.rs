@@ -9,7 +9,8 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 pub struct Peer {
     /// Where it comes from.
     pub from: From,
-    /// The names in its verified client certificate: DNS names and URIs; empty without one.
+    /// The names in its verified client certificate: DNS names and URIs, in order, or its subject if
+    /// it has neither; empty without a certificate.
     pub names: Arc<[String]>,
     /// Whether it came by a listener that the whole network may reach.
     pub exposed: bool,
@@ -50,10 +51,32 @@ impl fmt::Display for Peer {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Identity {
     /// Whoever has these names in its certificate, all of them and no other: one name may be that
-    /// of many.
+    /// of many, as the DNS name of a service whose agents have a URI each. The next certificate of
+    /// the same holder has the same names, and its sessions go on.
     Certificate(Arc<[String]>),
     /// Whoever runs as this user.
     User(u32),
     /// Whoever reaches the port, and knows the token if there is one.
     Anyone,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn named(names: &[&str]) -> Peer {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Peer { from: From::Tcp("192.0.2.1:50000".parse().unwrap()), names, exposed: true }
+    }
+
+    #[test]
+    fn who_shares_a_name_is_not_the_same_for_it() {
+        let one = named(&["agents.example", "spiffe://a/one"]);
+        let renewed = Peer { from: From::Tcp("192.0.2.2:1".parse().unwrap()), ..one.clone() };
+        assert_eq!(one.identity(), renewed.identity());
+        for other in [&["agents.example", "spiffe://a/two"][..], &["agents.example"], &[]] {
+            assert_ne!(one.identity(), named(other).identity(), "{other:?}");
+        }
+    }
 }

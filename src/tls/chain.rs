@@ -12,6 +12,7 @@ use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
 use super::{
     files::Place,
     pem::{self, Looks},
+    whose::Whose,
 };
 use crate::failure::{Failure, Stage};
 
@@ -19,8 +20,11 @@ use crate::failure::{Failure, Stage};
 pub(super) fn read(
     file: &[u8],
     place: &Place<'_>,
+    whose: Whose,
 ) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let broken = |error| refused(format!("cannot read the client certificate in {place}: {error}"));
+    let broken = |error| {
+        refused(format!("cannot read the {} certificate in {place}: {error}", whose.name()))
+    };
     let mut chain = Vec::new();
     for section in pem::sections(file).map_err(broken)? {
         if section.is_certificate() {
@@ -29,7 +33,7 @@ pub(super) fn read(
             chain.push(certificate);
         }
     }
-    if chain.is_empty() { Err(missing(file, place)) } else { Ok(chain) }
+    if chain.is_empty() { Err(missing(file, place, whose)) } else { Ok(chain) }
 }
 
 /// A certificate taken apart; `number` is its place in the chain, from 1.
@@ -83,19 +87,25 @@ fn issued(issuer: &CertificateDer<'_>, certificate: &CertificateDer<'_>) -> bool
     issuer.subject().as_raw() == certificate.issuer().as_raw() && same_key
 }
 
-fn missing(file: &[u8], place: &Place<'_>) -> Failure {
+fn missing(file: &[u8], place: &Place<'_>, whose: Whose) -> Failure {
     let looks = Looks::at(file);
     let failure = refused(format!(
         "expected a certificate in PEM in {place}, found none; this looks like {}",
         looks.words()
     ));
     match looks.conversion(place.path) {
-        _ if looks == Looks::Pkcs12 => failure.hint(pem::takes_pkcs12(place.path)),
-        Some(command) => failure.hint(format!("to convert it: {command}")),
-        None if looks == Looks::PemKey => {
-            failure.hint("--cert takes the certificate and --key the key: are they swapped")
+        _ if looks == Looks::Pkcs12 && whose == Whose::Client => {
+            failure.hint(pem::takes_pkcs12(place.path))
         }
-        None => failure.hint("--cert takes a file with -----BEGIN CERTIFICATE-----"),
+        Some(command) => failure.hint(format!("to convert it: {command}")),
+        None if looks == Looks::PemKey => failure.hint(format!(
+            "{} takes the certificate and {} the key: are they swapped",
+            whose.cert(),
+            whose.key()
+        )),
+        None => {
+            failure.hint(format!("{} takes a file with -----BEGIN CERTIFICATE-----", whose.cert()))
+        }
     }
 }
 

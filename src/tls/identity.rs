@@ -24,13 +24,12 @@ use super::{
     date::Date,
     files::{Content, Files, Place},
     key, pkcs11, pkcs12,
+    whose::Whose,
 };
 use crate::{
     failure::{Failure, Stage},
     secret::Held,
 };
-
-const CERT: &str = "--cert";
 
 /// Where the identity is.
 #[derive(Clone, Debug)]
@@ -136,6 +135,7 @@ impl fmt::Display for Summary {
 pub(super) struct Identity {
     pub(super) certified: Arc<CertifiedKey>,
     pub(super) summary: Summary,
+    whose: Whose,
     /// The key file and its mode, if anyone on this machine can read it.
     exposed: Option<(PathBuf, u32)>,
 }
@@ -145,8 +145,8 @@ impl Identity {
     pub(super) fn warn(&self) {
         let summary = &self.summary;
         if summary.expired() || summary.not_yet_valid() {
-            let place = &summary.place;
-            tracing::warn!("the client certificate {place} is out of date: {summary}");
+            let (whose, place) = (self.whose.name(), &summary.place);
+            tracing::warn!("the {whose} certificate {place} is out of date: {summary}");
         }
         if let Some((path, mode)) = &self.exposed {
             let path = path.display();
@@ -164,17 +164,25 @@ impl Identity {
 /// At the configuration stage, with the path and the flag.
 pub(super) async fn load(settings: &Settings, files: &mut Files) -> Result<Identity, Failure> {
     match settings {
-        Settings::Pair(pair) => pair_of(pair, files).await,
+        Settings::Pair(pair) => load_pair(pair, Whose::Client, files).await,
         Settings::Pkcs12(settings) => in_one(settings, files).await,
     }
 }
 
-async fn pair_of(pair: &Pair, files: &mut Files) -> Result<Identity, Failure> {
+/// The same of a pair, whoever's it is.
+///
+/// # Errors
+/// As [`load`].
+pub(super) async fn load_pair(
+    pair: &Pair,
+    whose: Whose,
+    files: &mut Files,
+) -> Result<Identity, Failure> {
     let (chain, place, file) = match &pair.cert {
         Source::File(path) => {
-            let place = Place { path, flag: CERT };
-            let file = files.read(place, "the client certificate")?;
-            (chain::read(&file.bytes, &place)?, place.to_string(), Some((path, file)))
+            let place = Place { path, flag: whose.cert() };
+            let file = files.read(place, &format!("the {} certificate", whose.name()))?;
+            (chain::read(&file.bytes, &place, whose)?, place.to_string(), Some((path, file)))
         }
         Source::Token(object) => {
             let chain = pkcs11::chain(object).await?;
@@ -182,26 +190,26 @@ async fn pair_of(pair: &Pair, files: &mut Files) -> Result<Identity, Failure> {
             (chain, object.to_string(), None)
         }
     };
-    let summary = Summary::read(&chain[0], place, CERT)?;
+    let summary = Summary::read(&chain[0], place, whose.cert())?;
     let (path, file) = match (&pair.key, file) {
         (Source::Token(object), _) => {
             let key = pkcs11::key(object, &chain[0]).await?;
             let certified = Arc::new(CertifiedKey::new(chain, key));
-            return Ok(Identity { certified, summary, exposed: None });
+            return Ok(Identity { certified, summary, whose, exposed: None });
         }
         (Source::File(key), Some((cert, file))) if cert == key => {
-            (Place { path: key, flag: CERT }, file)
+            (Place { path: key, flag: whose.cert() }, file)
         }
         (Source::File(key), _) => {
-            let place = Place { path: key, flag: "--key" };
+            let place = Place { path: key, flag: whose.key() };
             (place, files.read(place, "the private key")?)
         }
     };
-    let key = key::load(&file.bytes, path, pair.passphrase.as_ref()).await?;
+    let key = key::load(&file.bytes, path, (whose, pair.passphrase.as_ref())).await?;
     let certified = CertifiedKey::new(chain, key);
-    fits(&certified, &summary, path)?;
+    fits(&certified, &summary, path, whose)?;
     let exposed = exposed(&file, path);
-    Ok(Identity { certified: Arc::new(certified), summary, exposed })
+    Ok(Identity { certified: Arc::new(certified), summary, whose, exposed })
 }
 
 async fn in_one(settings: &pkcs12::Settings, files: &mut Files) -> Result<Identity, Failure> {
@@ -212,6 +220,7 @@ async fn in_one(settings: &pkcs12::Settings, files: &mut Files) -> Result<Identi
     Ok(Identity {
         certified: Arc::new(CertifiedKey::new(chain, key)),
         summary,
+        whose: Whose::Client,
         exposed: exposed(&file, place),
     })
 }
@@ -224,7 +233,12 @@ fn exposed(file: &Content, place: Place<'_>) -> Option<(PathBuf, u32)> {
 }
 
 /// The key is the one to the first certificate.
-fn fits(certified: &CertifiedKey, summary: &Summary, key: Place<'_>) -> Result<(), Failure> {
+fn fits(
+    certified: &CertifiedKey,
+    summary: &Summary,
+    key: Place<'_>,
+    whose: Whose,
+) -> Result<(), Failure> {
     if fits_one(&certified.key, &certified.cert[0]) {
         return Ok(());
     }
@@ -235,10 +249,15 @@ fn fits(certified: &CertifiedKey, summary: &Summary, key: Place<'_>) -> Result<(
     let other = certified.cert.iter().position(|other| fits_one(&certified.key, other));
     Err(match other {
         Some(index) => failure.hint(format!(
-            "it fits certificate {} in that file: the client's own must come first, then the CAs",
-            index + 1
+            "it fits certificate {} in that file: the {}'s own must come first, then the CAs",
+            index + 1,
+            whose.name()
         )),
-        None => failure.hint("a pair is made together: give the --key that --cert was made from"),
+        None => failure.hint(format!(
+            "a pair is made together: give the {} that {} was made from",
+            whose.key(),
+            whose.cert()
+        )),
     })
 }
 

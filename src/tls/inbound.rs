@@ -1,181 +1,259 @@
-//! TLS of the sidecar's own listeners: who we are to callers, and which callers we know.
+//! One generation of TLS for those who connect to us: our certificate, and whose they may show.
 //!
-//! Certificate, key and the roots of client certificates are loaded together, checked together and
-//! published together, like those for the upstream; what does not hold keeps the last that did. Each
-//! generation has sessions of its own to resume, so that none outlives the roots it was made under.
+//! Files go in, one immutable [`Inbound`] comes out. With roots for clients, whoever shows no
+//! certificate that comes from them is refused in the handshake, in every handshake: nothing is
+//! resumed. Which of the verified names may ask is not decided here.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use rustls::{
-    RootCertStore, ServerConfig,
-    pki_types::CertificateDer,
-    server::{ResolvesServerCert, WebPkiClientVerifier},
-    sign::{CertifiedKey, SingleCertAndKey},
+    RootCertStore, ServerConfig, ServerConnection,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, UnixTime},
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::SingleCertAndKey,
 };
-use tokio::{
-    sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval_at},
-};
-use x509_parser::{
-    extensions::GeneralName,
-    prelude::{FromDer as _, X509Certificate},
-};
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::{
-    Minimum, chain,
+    Minimum,
+    date::Date,
     files::{Files, Fingerprint, Place, Seen},
-    key, provider, roots, versions,
+    identity::{self, Pair, Source},
+    provider, reload, roots, versions,
+    whose::Whose,
 };
 use crate::failure::{Failure, Stage};
 
-/// How often the files are looked at, and after how many looks they are read whatever they seem.
-const LOOK: Duration = Duration::from_secs(2);
-const THOROUGH: u32 = 5;
-
-/// Where it all is.
+/// What TLS of the listeners is made from.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Our certificate and its chain, PEM (`--listen-cert`).
     pub cert: PathBuf,
-    /// Its key, PEM (`--listen-key`), which may be in the same file.
+    /// Its key (`--listen-key`), which may be in the file of the certificate.
     pub key: PathBuf,
-    /// The roots that client certificates must come from (`--client-ca`); none are asked for without.
+    /// Whom clients' certificates must come from (`--client-ca`): exactly these roots. None: no
+    /// client is asked for a certificate.
     pub client_ca: Option<PathBuf>,
 }
 
-/// What connections that come in are secured with.
-pub type Current = watch::Receiver<Arc<ServerConfig>>;
+/// The current generation, and those to come.
+pub type Current = watch::Receiver<Arc<Inbound>>;
 
-struct Loaded {
-    config: Arc<ServerConfig>,
+/// One loaded generation. A rotation makes another; this one stays as it is.
+pub struct Inbound {
+    /// What a handshake is made with.
+    pub config: Arc<ServerConfig>,
+    /// Our certificate.
+    pub identity: identity::Summary,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
     fingerprint: Fingerprint,
     seen: Vec<Seen>,
 }
 
-/// Loads the first generation; the future, to be spawned, makes the next ones. `hangup` asks for a
-/// look at once (SIGHUP).
+/// Loads the first generation: reads every file, and checks that they hold and fit together. The
+/// future, to be spawned, makes the next ones; `hangup` asks for a look at once (SIGHUP).
 ///
 /// # Errors
-///
 /// At the configuration stage, with the file, the flag and the next step.
 pub async fn start(
     settings: Settings,
-    mut hangup: mpsc::Receiver<()>,
+    hangup: mpsc::Receiver<()>,
 ) -> Result<(Current, impl Future<Output = ()> + Send + 'static), Failure> {
-    let mut loaded = load(&settings, Files::default()).await?;
-    let (publish, current) = watch::channel(Arc::clone(&loaded.config));
-    let watching = async move {
-        let mut ticks = interval_at(Instant::now() + LOOK, LOOK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut failed, mut signals) = (None, true);
-        for count in 1_u32.. {
-            let mut asked = false;
-            tokio::select! {
-                () = publish.closed() => return,
-                signal = hangup.recv(), if signals => {
-                    signals = signal.is_some();
-                    asked = signals;
-                }
-                _ = ticks.tick() => {}
-            }
-            let due = count.is_multiple_of(THOROUGH);
-            // All of them, each time: what was seen must be as old for one as for the others.
-            let changed = loaded.seen.iter_mut().fold(false, |any, seen| seen.changed(due) | any);
-            if !(asked || changed || (due && failed.is_some())) {
-                continue;
-            }
-            match load(&settings, Files::default().again()).await {
-                Ok(next) => {
-                    failed = None;
-                    if next.fingerprint != loaded.fingerprint {
-                        tracing::info!("reloaded the TLS files of the listeners");
-                        publish.send_replace(Arc::clone(&next.config));
-                    }
-                    loaded = next;
-                }
-                Err(failure) => keep(&failure, asked, &mut failed),
-            }
-        }
-    };
-    Ok((current, watching))
+    let first = load(&settings, Files::default()).await?;
+    let (watch, current) = reload::Watch::begin(settings, first);
+    // Nobody waits for a look.
+    Ok((current, watch.run(hangup, mpsc::channel(1).1)))
 }
 
-/// Keeps what there is, and says why: once for each reason, and to whoever asks.
-fn keep(failure: &Failure, asked: bool, failed: &mut Option<String>) {
-    let what = failure.to_string();
-    if asked || failed.as_ref() != Some(&what) {
-        let hint = failure.next_step().unwrap_or_default();
-        tracing::warn!(
-            hint,
-            "the TLS files of the listeners are not used as they are now, the ones before stay: {what}"
-        );
+impl reload::Source for Settings {
+    type Generation = Inbound;
+    const FILES: &'static str = "the TLS files of the listeners";
+
+    async fn load(&self) -> Result<Inbound, Failure> {
+        load(self, Files::default().again()).await
     }
-    *failed = Some(what);
+
+    async fn pushed(&mut self) {
+        std::future::pending().await
+    }
+
+    fn fingerprint(inbound: &Inbound) -> Fingerprint {
+        inbound.fingerprint
+    }
+
+    fn seen(inbound: &Inbound) -> &[Seen] {
+        &inbound.seen
+    }
+
+    fn told(inbound: &Inbound) -> String {
+        format!("the server certificate is {}", reload::held(&inbound.identity))
+    }
 }
 
-async fn load(settings: &Settings, mut files: Files) -> Result<Loaded, Failure> {
-    let place = Place { path: &settings.cert, flag: "--listen-cert" };
-    let cert = files.read(place, "the certificate of the listeners")?;
-    let chain = chain::read(&cert.bytes, &place)?;
-    let (of_key, file) = if settings.key == settings.cert {
-        (place, cert)
-    } else {
-        let place = Place { path: &settings.key, flag: "--listen-key" };
-        (place, files.read(place, "the private key of the listeners")?)
+async fn load(settings: &Settings, mut files: Files) -> Result<Inbound, Failure> {
+    let pair = Pair {
+        cert: Source::File(settings.cert.clone()),
+        key: Source::File(settings.key.clone()),
+        passphrase: None,
     };
-    let key = key::load(&file.bytes, of_key, None).await?;
-    let certified = CertifiedKey::new(chain, key);
-    certified.keys_match().map_err(|_| {
-        refused(format!("the private key in {of_key} does not fit the certificate in {place}"))
-            .hint("a pair is made together: give the key that the certificate was made from")
-    })?;
-    let config = configure(settings, certified, &mut files)?;
+    let identity = identity::load_pair(&pair, Whose::Server, &mut files).await?;
+    let provider = Arc::new(provider());
+    let unset = |error: &dyn std::fmt::Display| {
+        let what = format!("cannot set up TLS for the listeners: {error}");
+        Failure::new(Stage::Configuration, what)
+    };
+    let clients = match &settings.client_ca {
+        Some(path) => {
+            let roots = authorities(path, &mut files)?;
+            Some(verifier(roots, &provider).map_err(|error| unset(&error))?)
+        }
+        None => None,
+    };
+    let ours = SingleCertAndKey::from(Arc::clone(&identity.certified));
+    let config = configure(provider, clients.clone(), ours).map_err(|error| unset(&error))?;
+    identity.warn();
     let (fingerprint, seen) = files.finish();
-    Ok(Loaded { config: Arc::new(config), fingerprint, seen })
+    let config = Arc::new(config);
+    Ok(Inbound { config, identity: identity.summary, clients, fingerprint, seen })
+}
+
+/// Every certificate of the file, none of the system's.
+fn authorities(path: &Path, files: &mut Files) -> Result<RootCertStore, Failure> {
+    let mut roots = RootCertStore::empty();
+    roots::exactly(Place { path, flag: "--client-ca" }, files, &mut roots)?;
+    Ok(roots)
+}
+
+fn verifier(
+    roots: RootCertStore,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, rustls::server::VerifierBuilderError> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build()
 }
 
 fn configure(
-    settings: &Settings,
-    certified: CertifiedKey,
-    files: &mut Files,
-) -> Result<ServerConfig, Failure> {
-    let broken = |error: &dyn std::fmt::Display| refused(format!("cannot set up TLS: {error}"));
-    let provider = Arc::new(provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions(Minimum::Tls12))
-        .map_err(|error| broken(&error))?;
-    let builder = match &settings.client_ca {
+    provider: Arc<CryptoProvider>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+    ours: SingleCertAndKey,
+) -> Result<ServerConfig, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions(Minimum::Tls12))?;
+    let proven = clients.is_some();
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients),
         None => builder.with_no_client_auth(),
-        Some(path) => {
-            let mut known = RootCertStore::empty();
-            roots::exactly(Place { path, flag: "--client-ca" }, files, &mut known)?;
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(known), provider);
-            builder.with_client_cert_verifier(verifier.build().map_err(|error| broken(&error))?)
-        }
     };
-    let only: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from(certified));
-    let mut config = builder.with_cert_resolver(only);
+    let mut config = builder.with_cert_resolver(Arc::new(ours));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    if proven {
+        // A session that is resumed is not verified again: it would outlive the certificate that
+        // it was opened with. Connections are kept open, so full handshakes are few.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(config)
 }
 
-/// The names of a client in its verified certificate: DNS names and URIs, or the subject of one that
-/// has neither.
-#[must_use]
-pub fn names(leaf: &CertificateDer<'_>) -> Vec<String> {
-    let Ok((_, certificate)) = X509Certificate::from_der(leaf) else { return Vec::new() };
-    let alternatives = certificate.subject_alternative_name().ok().flatten();
-    let alternatives = alternatives.iter().flat_map(|it| &it.value.general_names);
-    let names: Vec<String> = alternatives
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-            GeneralName::URI(uri) => Some((*uri).to_owned()),
-            _ => None,
-        })
-        .collect();
-    if names.is_empty() { vec![certificate.subject().to_string()] } else { names }
+/// Whoever showed a certificate that was verified.
+#[derive(Debug)]
+pub struct Caller {
+    /// The DNS names (in lower case) and URIs in its certificate, in order, each once; the subject
+    /// of a certificate that has neither. Never none.
+    pub names: Arc<[String]>,
+    not_after: Date,
+    chain: Vec<CertificateDer<'static>>,
 }
 
-fn refused(what: String) -> Failure {
-    Failure::new(Stage::Configuration, what)
+/// Its certificate was verified and still does not tell who it is.
+#[derive(Debug, Error)]
+pub enum Unnamed {
+    /// Not in the form of RFC 5280, section 4.2.1.6.
+    #[error("the names in the client certificate cannot be read")]
+    Broken,
+    /// No name that anyone could allow, or be told apart by.
+    #[error("the client certificate names nobody")]
+    None,
 }
+
+impl Inbound {
+    /// Who is at the other end after the handshake; none where nobody is asked for a certificate.
+    ///
+    /// # Errors
+    /// The certificate does not tell.
+    pub fn caller(&self, connection: &ServerConnection) -> Result<Option<Caller>, Unnamed> {
+        if self.clients.is_none() {
+            return Ok(None);
+        }
+        let chain = connection.peer_certificates().unwrap_or_default();
+        let leaf = chain.first().ok_or(Unnamed::None)?;
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| Unnamed::Broken)?;
+        Ok(Some(Caller {
+            names: names(&parsed)?.into(),
+            not_after: Date(parsed.validity().not_after.timestamp()),
+            chain: chain.iter().map(|it| it.clone().into_owned()).collect(),
+        }))
+    }
+
+    /// Whether `caller` would be let in now, in a handshake of this generation.
+    #[must_use]
+    pub fn admits(&self, caller: &Caller) -> bool {
+        let (Some(clients), [leaf, others @ ..]) = (&self.clients, caller.chain.as_slice()) else {
+            return false;
+        };
+        clients.verify_client_cert(leaf, others, UnixTime::now()).is_ok()
+    }
+}
+
+impl Caller {
+    /// How long its certificate holds from now on, by this machine's clock.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        let seconds = self.not_after.0.saturating_sub(Date::now().0);
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+}
+
+/// The names that a certificate is known by. A DNS name is never taken for a URI nor a URI for a DNS
+/// name: an authority may be trusted with one kind alone.
+fn names(certificate: &X509Certificate<'_>) -> Result<Vec<String>, Unnamed> {
+    let alternative = certificate.subject_alternative_name().map_err(|_| Unnamed::Broken)?;
+    let alternative = alternative.map_or(&[][..], |it| &it.value.general_names);
+    let mut names = Vec::new();
+    for name in alternative {
+        match name {
+            GeneralName::DNSName(name) if is_plain(name) && !name.contains(':') => {
+                names.push(name.to_ascii_lowercase());
+            }
+            GeneralName::URI(uri) if is_plain(uri) && uri.contains(':') => {
+                names.push((*uri).to_owned());
+            }
+            GeneralName::DNSName(_) | GeneralName::URI(_) | GeneralName::Invalid(..) => {
+                return Err(Unnamed::Broken);
+            }
+            _ => {}
+        }
+    }
+    if names.is_empty() {
+        let subject = certificate.subject();
+        subject.iter().next().ok_or(Unnamed::None)?;
+        names.push(subject.to_string().replace(char::is_control, " "));
+    }
+    // The same holder whatever the order in which its authority writes them.
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests;

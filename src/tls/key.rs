@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::{
     files::Place,
     pem::{self, Looks},
+    whose::Whose,
 };
 use crate::{
     failure::{Failure, Stage},
@@ -30,14 +31,14 @@ use crate::{
 pub(super) async fn load(
     file: &[u8],
     place: Place<'_>,
-    passphrase: Option<&Held>,
+    (whose, passphrase): (Whose, Option<&Held>),
 ) -> Result<Arc<dyn SigningKey>, Failure> {
     let broken = |error| refused(format!("cannot read the private key in {place}: {error}"));
     let sections = pem::sections(file).map_err(broken)?;
     let section = sections
         .iter()
         .find(|section| section.is_private_key())
-        .ok_or_else(|| missing(file, place))?;
+        .ok_or_else(|| missing(file, place, whose))?;
     if section.is_encrypted_the_old_way() {
         return Err(refused(format!(
             "the private key {place} is encrypted in the form from before PKCS#8, which is not \
@@ -51,6 +52,9 @@ pub(super) async fn load(
         "RSA PRIVATE KEY" => PrivateKeyDer::from(PrivatePkcs1KeyDer::from(der.as_slice())),
         "EC PRIVATE KEY" => PrivateSec1KeyDer::from(der.as_slice()).into(),
         "ENCRYPTED PRIVATE KEY" => {
+            if whose == Whose::Server {
+                return Err(sealed(place));
+            }
             decrypted = decrypt(&der, place, passphrase).await?;
             PrivatePkcs8KeyDer::from(decrypted.as_slice()).into()
         }
@@ -60,6 +64,13 @@ pub(super) async fn load(
         refused(format!("the private key {place} is broken, or of a kind that cannot be used here"))
             .hint("RSA from 2048 bits, ECDSA on P-256, P-384 or P-521, and Ed25519 can")
     })
+}
+
+/// Listeners open by themselves: their key has no passphrase.
+fn sealed(place: Place<'_>) -> Failure {
+    let path = place.path.display();
+    refused(format!("the private key {place} is encrypted, which a listener's can't be"))
+        .hint(format!("to decrypt it: openssl pkey -in {path} -out new.key, and chmod 600 new.key"))
 }
 
 /// Decrypts PKCS#8 (RFC 5958 section 3). A passphrase that fails is asked for anew once: a
@@ -113,20 +124,22 @@ async fn decrypt(
     )))
 }
 
-fn missing(file: &[u8], place: Place<'_>) -> Failure {
-    let looks = Looks::at(file);
-    if looks == Looks::PemCertificate && place.flag == "--cert" {
-        return refused(format!("there is no private key in {place}, and no --key is given"))
-            .hint("name the key's file with --key");
+fn missing(file: &[u8], place: Place<'_>, whose: Whose) -> Failure {
+    let (looks, flag) = (Looks::at(file), whose.key());
+    if looks == Looks::PemCertificate && place.flag == whose.cert() {
+        return refused(format!("there is no private key in {place}, and no {flag} is given"))
+            .hint(format!("name the key's file with {flag}"));
     }
     let failure = refused(format!(
         "expected a private key in PEM in {place}, found none; this looks like {}",
         looks.words()
     ));
     match looks.conversion(place.path) {
-        _ if looks == Looks::Pkcs12 => failure.hint(pem::takes_pkcs12(place.path)),
+        _ if looks == Looks::Pkcs12 && whose == Whose::Client => {
+            failure.hint(pem::takes_pkcs12(place.path))
+        }
         Some(command) => failure.hint(format!("to convert it: {command}")),
-        None => failure.hint("name the file with -----BEGIN PRIVATE KEY----- with --key"),
+        None => failure.hint(format!("name the file with -----BEGIN PRIVATE KEY----- with {flag}")),
     }
 }
 
@@ -173,7 +186,7 @@ mod tests {
 
     async fn read(text: &str, passphrase: Option<&Held>) -> Result<Arc<dyn SigningKey>, Failure> {
         let place = Place { path: "client.key".as_ref(), flag: "--key" };
-        load(text.as_bytes(), place, passphrase).await
+        load(text.as_bytes(), place, (Whose::Client, passphrase)).await
     }
 
     fn encrypted(key: &KeyPair, passphrase: &str) -> String {

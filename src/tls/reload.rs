@@ -1,6 +1,6 @@
 //! Rotation: when the files change, a new generation is published; when they do not fit, not.
 //!
-//! Certificate, key and roots are loaded together and published together, so that no connection
+//! Towards the upstream and on the listeners alike. Certificate, key and roots are loaded together and published together, so that no connection
 //! ever has half of a rotation. The files are compared by content: events on files miss the way
 //! Kubernetes swaps a link above them. This never ends the program and never goes back.
 
@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     Settings, Tls,
-    files::Seen,
+    files::{Fingerprint, Seen},
     generations::{Generations, Look},
     identity,
     spiffe::Agent,
@@ -39,37 +39,100 @@ pub fn start(
     mut first: Tls,
     hangup: mpsc::Receiver<()>,
 ) -> (Generations, Option<impl Future<Output = ()> + Send + 'static>) {
-    let (seen, agent) = (first.seen.clone(), first.agent.take());
+    let agent = first.agent.take();
     // A token is looked at again when someone asks; nothing about it can be watched.
     let on_token = settings.identity.as_ref().is_some_and(identity::Settings::is_on_token);
-    let changes = !seen.is_empty() || agent.is_some() || on_token;
-    let (generations, current) = watch::channel(Arc::new(first));
+    let changes = !first.seen.is_empty() || agent.is_some() || on_token;
+    let (watch, current) = Watch::begin(ToUpstream { settings, agent }, first);
     let (asking, looks) = mpsc::channel(WAITING);
-    let watch = Watch { settings, seen, generations, failed: None };
-    let future = changes.then(|| watch.run(agent, hangup, looks));
+    let future = changes.then(|| watch.run(hangup, looks));
     (Generations::new(current, asking), future)
 }
 
-/// Waits for the agent, if there is one.
-async fn pushed_by(agent: Option<&mut Agent>) {
-    match agent {
-        Some(agent) => agent.changed().await,
-        None => std::future::pending().await,
+/// What generations are made from, again and again.
+pub(super) trait Source: Send + Sync + 'static {
+    type Generation: Send + Sync + 'static;
+    /// What its files are called.
+    const FILES: &'static str;
+
+    fn load(&self) -> impl Future<Output = Result<Self::Generation, Failure>> + Send;
+
+    /// Resolves when there is something new that is in no file.
+    fn pushed(&mut self) -> impl Future<Output = ()> + Send;
+
+    fn fingerprint(generation: &Self::Generation) -> Fingerprint;
+
+    fn seen(generation: &Self::Generation) -> &[Seen];
+
+    /// What is new about it, for people.
+    fn told(generation: &Self::Generation) -> String;
+}
+
+struct ToUpstream {
+    settings: Settings,
+    agent: Option<Agent>,
+}
+
+impl Source for ToUpstream {
+    type Generation = Tls;
+    const FILES: &'static str = "the TLS files";
+
+    async fn load(&self) -> Result<Tls, Failure> {
+        super::again(&self.settings, self.agent.as_ref()).await
+    }
+
+    async fn pushed(&mut self) {
+        match &mut self.agent {
+            Some(agent) => agent.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn fingerprint(tls: &Tls) -> Fingerprint {
+        tls.fingerprint
+    }
+
+    fn seen(tls: &Tls) -> &[Seen] {
+        &tls.seen
+    }
+
+    fn told(tls: &Tls) -> String {
+        match &tls.identity {
+            Some(identity) => format!("the client certificate is {}", held(identity)),
+            None => format!("{} trusted", tls.trusted()),
+        }
     }
 }
 
-struct Watch {
-    settings: Settings,
+/// A certificate of ours, as the log tells of a new one.
+pub(super) fn held(identity: &identity::Summary) -> String {
+    let identity::Summary { subject, place, not_before, not_after, .. } = identity;
+    format!("{subject} in {place}, valid from {not_before} until {not_after}")
+}
+
+/// Looks at the files of one source, and publishes what is made of them.
+pub(super) struct Watch<S: Source> {
+    source: S,
     seen: Vec<Seen>,
-    generations: watch::Sender<Arc<Tls>>,
+    generations: watch::Sender<Arc<S::Generation>>,
     /// What the last load failed with, as it was said.
     failed: Option<String>,
 }
 
-impl Watch {
-    async fn run(
+impl<S: Source> Watch<S> {
+    /// The generations, beginning with the first; the next ones are made by `run`.
+    pub(super) fn begin(
+        source: S,
+        first: S::Generation,
+    ) -> (Self, watch::Receiver<Arc<S::Generation>>) {
+        let seen = S::seen(&first).to_vec();
+        let (generations, current) = watch::channel(Arc::new(first));
+        (Self { source, seen, generations, failed: None }, current)
+    }
+
+    /// Ends when nobody is left to publish to. Whoever waits for a look sends by `looks`.
+    pub(super) async fn run(
         mut self,
-        mut agent: Option<Agent>,
         mut hangup: mpsc::Receiver<()>,
         mut looks: mpsc::Receiver<Look>,
     ) {
@@ -86,7 +149,7 @@ impl Watch {
                     signals = signal.is_some();
                     asked = signals;
                 }
-                () = pushed_by(agent.as_mut()) => pushed = true,
+                () = self.source.pushed() => pushed = true,
                 1.. = looks.recv_many(&mut waiting, WAITING) => {}
                 _ = ticks.tick() => {}
             }
@@ -97,7 +160,7 @@ impl Watch {
             let changed =
                 self.seen.iter_mut().fold(false, |any, seen| seen.changed(thorough) | any);
             if asked || pushed || changed || (due && self.failed.is_some()) {
-                self.load(agent.as_ref(), asked).await;
+                self.load(asked).await;
             }
             for look in waiting.drain(..) {
                 // Who asked may have gone.
@@ -106,36 +169,27 @@ impl Watch {
         }
     }
 
-    async fn load(&mut self, agent: Option<&Agent>, asked: bool) {
-        let loaded = super::again(&self.settings, agent).await;
+    async fn load(&mut self, asked: bool) {
+        let loaded = self.source.load().await;
         tracing::info!(target: "figures", reload = loaded.is_ok());
         match loaded {
-            Ok(tls) => self.publish(tls, asked),
+            Ok(next) => self.publish(next, asked),
             Err(failure) => self.keep(&failure, asked),
         }
     }
 
-    fn publish(&mut self, tls: Tls, asked: bool) {
-        self.seen.clone_from(&tls.seen);
+    fn publish(&mut self, next: S::Generation, asked: bool) {
+        self.seen = S::seen(&next).to_vec();
         let recovered = self.failed.take().is_some();
-        if self.generations.borrow().fingerprint == tls.fingerprint {
+        if S::fingerprint(&self.generations.borrow()) == S::fingerprint(&next) {
             // The same content: connections and sessions stay, there is nothing to renew.
             if asked || recovered {
-                tracing::info!("the TLS files are as they were loaded before");
+                tracing::info!("{} are as they were loaded before", S::FILES);
             }
             return;
         }
-        match &tls.identity {
-            Some(identity) => tracing::info!(
-                "reloaded the TLS files: the client certificate is {} in {}, valid from {} until {}",
-                identity.subject,
-                identity.place,
-                identity.not_before,
-                identity.not_after
-            ),
-            None => tracing::info!("reloaded the TLS files: {} trusted", tls.trusted()),
-        }
-        self.generations.send_replace(Arc::new(tls));
+        tracing::info!("reloaded {}: {}", S::FILES, S::told(&next));
+        self.generations.send_replace(Arc::new(next));
     }
 
     /// Keeps what there is, and says why: once for each reason, and to whoever asks.
@@ -144,7 +198,8 @@ impl Watch {
         if asked || self.failed.as_ref() != Some(&what) {
             let hint = failure.next_step().map(|hint| format!(" ({hint})")).unwrap_or_default();
             tracing::warn!(
-                "the TLS files are not used as they are now, the ones before stay: {what}{hint}"
+                "{} are not used as they are now, the ones before stay: {what}{hint}",
+                S::FILES
             );
         }
         self.failed = Some(what);

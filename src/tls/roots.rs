@@ -77,6 +77,9 @@ pub(super) fn load(
 }
 
 /// Adds every certificate of a file that was given for this purpose; each must hold.
+///
+/// # Errors
+/// As [`load`].
 pub(super) fn exactly(
     place: Place<'_>,
     files: &mut Files,

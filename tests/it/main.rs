@@ -10,6 +10,7 @@ mod credentials;
 mod demo;
 mod front;
 mod house;
+mod inbound_tls;
 mod leak;
 mod operation;
 mod rotation;

@@ -92,9 +92,13 @@ impl Home {
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
         for folder in ["pki", "certs/made"] {
-            for (name, text) in
-                [("client.pem", &certificate), ("client.key", &key), ("ca.pem", &certificate)]
-            {
+            for (name, text) in [
+                ("client.pem", &certificate),
+                ("client.key", &key),
+                ("server.pem", &certificate),
+                ("server.key", &key),
+                ("ca.pem", &certificate),
+            ] {
                 let path = at.join(folder).join(name);
                 fs::write(&path, text).unwrap();
                 fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -275,6 +279,7 @@ fn commands_run() {
             if line.contains("countersign serve") {
                 // The ports of documents may be taken here.
                 let line = line.replace("127.0.0.1:8080", "127.0.0.1:0");
+                let line = line.replace("0.0.0.0:8443", "127.0.0.1:0");
                 let mut command = home.command(Path::new("/bin/sh"));
                 command.args(["-c", &format!("exec {line}")]);
                 serves(&format!("{place}: {line}"), command);

@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
+    time::SystemTime,
 };
 
 use base64::Engine;
@@ -87,6 +88,26 @@ impl Pki {
         params.subject_alt_names = vec![SanType::URI(SPIFFE_ID.try_into().unwrap())];
         params.is_ca = IsCa::ExplicitNoCa;
         self.ca.issue(&params, name, P256)
+    }
+
+    /// The same with these alternative names, in their order, until `end`: names with a colon are URIs.
+    pub fn issue_client_named(&self, names: &[&str], end: SystemTime) -> Identity {
+        let name = format!("named-{}", self.mounts.fetch_add(1, Ordering::Relaxed));
+        let mut params = client_params(&name);
+        let named = names.iter().map(|name| match name.contains(':') {
+            true => SanType::URI((*name).try_into().unwrap()),
+            false => SanType::DnsName((*name).try_into().unwrap()),
+        });
+        params.subject_alt_names = named.collect();
+        params.not_after = end.into();
+        self.ca.issue(&params, &name, P256)
+    }
+
+    /// The same with this as its DNS name, whatever it is.
+    pub fn issue_client_dns(&self, name: &str) -> Identity {
+        let mut params = client_params("dns");
+        params.subject_alt_names = vec![SanType::DnsName(name.try_into().unwrap())];
+        self.ca.issue(&params, "dns", P256)
     }
 
     /// Another server of the trusted CA, for these host names and addresses.
