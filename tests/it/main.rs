@@ -11,6 +11,7 @@ mod demo;
 mod front;
 mod house;
 mod leak;
+mod packages;
 mod rotation;
 mod session;
 mod streams;

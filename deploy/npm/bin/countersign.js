@@ -5,6 +5,7 @@
 
 const { spawn } = require('node:child_process');
 const { constants } = require('node:os');
+const { isatty } = require('node:tty');
 
 const platform = `${process.platform}-${process.arch}`;
 const name = process.platform === 'win32' ? 'countersign.exe' : 'countersign';
@@ -27,10 +28,13 @@ function find() {
 
 const child = spawn(find(), process.argv.slice(2), { stdio: 'inherit', windowsHide: true });
 
-// Caught, a signal does not end us before the program has ended.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2']) {
+// Caught, a signal does not end us before the program has ended. What the keys of a terminal send
+// reaches it from there: once more from us would be the second one, which means at once.
+const terminal = [0, 1, 2].some((fd) => isatty(fd));
+for (const signal of ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR2']) {
+  const byKey = terminal && (signal === 'SIGINT' || signal === 'SIGQUIT');
   try {
-    process.on(signal, () => child.kill(signal));
+    process.on(signal, () => byKey || child.kill(signal));
   } catch {
     // Windows knows some of them alone.
   }

@@ -21,18 +21,14 @@ const NAME: &str = "countersign";
 const ENDINGS: [(&str, &[&str]); 3] = [
     (
         "ENVIRONMENT",
-        &[
-            "API_URL is the MCP server where no URL is given, COUNTERSIGN_CONFIG the file of \
-             profiles, HTTPS_PROXY, ALL_PROXY and NO_PROXY the way there.",
-        ],
+        &["API_URL is the MCP server where no URL is given, COUNTERSIGN_CONFIG the file of \
+             profiles, HTTPS_PROXY, ALL_PROXY and NO_PROXY the way there."],
     ),
     (
         "EXIT STATUS",
-        &[
-            "0 when stdin has ended and every call was answered, 1 when it failed while running, 2 \
+        &["0 when stdin has ended and every call was answered, 1 when it failed while running, 2 \
              when the command line is not understood, 78 when the configuration does not hold; \
-             126 and 127 when exec finds no command that it can start.",
-        ],
+             126 and 127 when exec finds no command that it can start."],
     ),
     ("SEE ALSO", &["curl(1), openssl(1), systemd.exec(5)"]),
 ];

@@ -1,0 +1,26 @@
+// What a client starts for a bundle in which its user filled in what is required: variables, command
+// and arguments, a line each, made by the code that the bundle's makers publish for clients.
+//
+//   TOOLS=node_modules node bundle.mjs FOLDER CERTS
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+const { getMcpConfigForManifest } = await import(
+  pathToFileURL(join(process.env.TOOLS, '@anthropic-ai/mcpb/dist/index.js'))
+);
+const [folder, certs] = process.argv.slice(2);
+const config = await getMcpConfigForManifest({
+  manifest: JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')),
+  extensionPath: folder,
+  systemDirs: {},
+  userConfig: {
+    api_url: 'https://127.0.0.1:9/mcp',
+    client_cert: join(certs, 'client.pem'),
+    client_key: join(certs, 'client.key'),
+  },
+  pathSeparator: '/',
+});
+const variables = Object.entries(config.env).map(([name, value]) => `${name}=${value}`);
+console.log([...variables, config.command, ...config.args].join('\n'));
