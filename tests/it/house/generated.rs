@@ -16,28 +16,41 @@ use countersign::cli::Cli;
 use super::root;
 
 const NAME: &str = "countersign";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The page's own words, after what the flags say. Paragraphs stand apart.
-const ENDINGS: [(&str, &[&str]); 3] = [
+/// The page's own words, after what the flags say.
+const ENDINGS: [(&str, &str); 3] = [
     (
         "ENVIRONMENT",
-        &["API_URL is the MCP server where no URL is given, COUNTERSIGN_CONFIG the file of \
-             profiles, HTTPS_PROXY, ALL_PROXY and NO_PROXY the way there."],
+        "API_URL is the MCP server where no URL is given, COUNTERSIGN_CONFIG the file of \
+             profiles, HTTPS_PROXY, ALL_PROXY and NO_PROXY the way there.",
     ),
     (
         "EXIT STATUS",
-        &["0 when stdin has ended and every call was answered, 1 when it failed while running, 2 \
+        "0 when stdin has ended and every call was answered, 1 when it failed while running, 2 \
              when the command line is not understood, 78 when the configuration does not hold; \
-             126 and 127 when exec finds no command that it can start."],
+             126 and 127 when exec finds no command that it can start.",
     ),
-    ("SEE ALSO", &["curl(1), openssl(1), systemd.exec(5)"]),
+    ("SEE ALSO", "curl(1), openssl(1), systemd.exec(5)"),
 ];
 
-/// The definition, with what clap adds by itself.
+/// The definition, with what clap adds by itself. The values of a flag stand in its name's place.
 fn definition() -> clap::Command {
     let mut command = Cli::command();
     command.build();
-    command
+    with_values(command)
+}
+
+fn with_values(command: clap::Command) -> clap::Command {
+    command.mut_subcommands(with_values).mut_args(|it| {
+        let values: Vec<_> =
+            it.get_possible_values().iter().map(|it| it.get_name().to_owned()).collect();
+        // A switch has the values true and false, and takes neither.
+        if values.is_empty() || !it.get_action().takes_values() {
+            return it;
+        }
+        it.value_name(&*values.join("|").leak()).hide_possible_values(true)
+    })
 }
 
 /// The completions of a shell.
@@ -50,9 +63,10 @@ fn completions(shell: Shell) -> String {
 /// One page: the bridge, then a section for each command.
 fn page() -> String {
     let command = definition();
-    let man = Man::new(command.clone()).title(NAME.to_uppercase()).section("1");
-    let mut text = Vec::new();
-    man.render_title(&mut text).unwrap();
+    let man = Man::new(command.clone());
+    // No date: it would change without the page.
+    let title = format!(".TH {} 1 \"\" \"{NAME} {VERSION}\"\n", NAME.to_uppercase());
+    let mut text = title.into_bytes();
     head(&command).to_writer(&mut text).unwrap();
     synopsis(&command).to_writer(&mut text).unwrap();
     man.render_description_section(&mut text).unwrap();
@@ -62,11 +76,9 @@ fn page() -> String {
     }
     examples(&command).to_writer(&mut text).unwrap();
     let mut rest = Roff::new();
-    for (title, paragraphs) in ENDINGS {
+    for (title, text) in ENDINGS {
         rest.control("SH", [title]);
-        for paragraph in paragraphs {
-            rest.control("PP", []).text([roman(*paragraph)]);
-        }
+        rest.text([roman(text)]);
     }
     rest.to_writer(&mut text).unwrap();
     String::from_utf8(text).unwrap()
@@ -86,9 +98,11 @@ fn synopsis(command: &clap::Command) -> Roff {
     let usage = command.clone().render_usage().to_string();
     let mut roff = Roff::new();
     roff.control("SH", ["SYNOPSIS"]);
-    for line in usage.trim_start_matches("Usage:").lines() {
-        let rest = line.trim().trim_start_matches(NAME);
-        roff.control("PP", []).text([bold(NAME), roman(rest)]);
+    for (index, line) in usage.trim_start_matches("Usage:").lines().enumerate() {
+        if index > 0 {
+            roff.control("br", []);
+        }
+        roff.text([bold(NAME), roman(line.trim().trim_start_matches(NAME))]);
     }
     roff
 }
