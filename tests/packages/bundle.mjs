@@ -1,7 +1,7 @@
-// What a client starts for a bundle in which its user filled in what is required: variables, command
+// What a client starts for a bundle whose form is filled in but for the passphrase: variables, command
 // and arguments, a line each, made by the code that the bundle's makers publish for clients.
 //
-//   TOOLS=node_modules node bundle.mjs FOLDER CERTS
+//   TOOLS=node_modules node bundle.mjs FOLDER CERTS URL TOKEN
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,15 +10,17 @@ import { pathToFileURL } from 'node:url';
 const { getMcpConfigForManifest } = await import(
   pathToFileURL(join(process.env.TOOLS, '@anthropic-ai/mcpb/dist/index.js'))
 );
-const [folder, certs] = process.argv.slice(2);
+const [folder, certs, url, token] = process.argv.slice(2);
 const config = await getMcpConfigForManifest({
   manifest: JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')),
   extensionPath: folder,
   systemDirs: {},
   userConfig: {
-    api_url: 'https://127.0.0.1:9/mcp',
+    api_url: url,
     client_cert: join(certs, 'client.pem'),
     client_key: join(certs, 'client.key'),
+    cacert: join(certs, 'ca.pem'),
+    token,
   },
   pathSeparator: '/',
 });
