@@ -1,5 +1,5 @@
-// What a client starts for a bundle whose form is filled in but for the passphrase: variables, command
-// and arguments, a line each, made by the code that the bundle's makers publish for clients.
+// What a client starts for a bundle whose form is filled in but for the passphrase: variables,
+// command and arguments, a line each, made by the code that is published for clients.
 //
 //   TOOLS=node_modules node bundle.mjs FOLDER CERTS URL TOKEN
 

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -162,6 +163,21 @@ fn an_encrypted_key_opens_with_the_phrase_of_the_form() {
     fs::write(folder.join(".mcp.json"), text).unwrap();
     let form = &[("key_passphrase", "a-phrase")];
     carries_a_session(&server(&folder, &pki, &upstream, form, Open::Empty), &upstream, None);
+}
+
+#[test]
+fn without_a_binary_of_its_own_it_takes_the_installed_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let binary = env!("CARGO_BIN_EXE_countersign");
+    symlink(binary, folder.path().join("countersign")).unwrap();
+    let output = Command::new(deployed("claude-code-plugin/servers/mtls-wrapper"))
+        .arg("--version")
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, format!("countersign {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
