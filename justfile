@@ -43,6 +43,14 @@ sdk:
 deploy *args:
     tests/deploy/run {{args}}
 
+# what clients install: npm, the bundle, the plugin, completions and the man page
+packages:
+    tests/packages/run
+
+# completions and the man page, made anew from the command line's definition
+generate:
+    UPDATE=1 cargo test --test it generated
+
 # the table of docs/BENCHMARKS.md; add --quick for a smoke run
 bench *args:
     cargo bench --bench bridge -- {{args}}

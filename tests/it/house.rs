@@ -1,6 +1,7 @@
 //! The house itself: who may know whom, how big a file may be, and that what the documents say
 //! can be done.
 
+mod generated;
 mod layering;
 mod readme;
 mod references;

@@ -13,6 +13,7 @@ mod house;
 mod inbound_tls;
 mod leak;
 mod operation;
+mod packages;
 mod rotation;
 mod session;
 mod sidecar;

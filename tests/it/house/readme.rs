@@ -32,7 +32,7 @@ const VARIABLES: [(&str, &str); 9] = [
 ];
 
 /// The other programs that the documents tell people to run.
-const OTHERS: [&str; 16] = [
+const OTHERS: [&str; 21] = [
     "cargo",
     "just",
     "git",
@@ -40,6 +40,12 @@ const OTHERS: [&str; 16] = [
     "certs/make",
     "tests/sdk/run",
     "tests/verify/run",
+    "tests/packages/run",
+    "deploy/pack/plugin",
+    "deploy/pack/mcpb",
+    "deploy/pack/npm.mjs",
+    "man",
+    "install",
     ".ci/run",
     "kill",
     "openssl",
@@ -47,7 +53,6 @@ const OTHERS: [&str; 16] = [
     "docker",
     "kubectl",
     "systemctl",
-    "install",
     "tests/deploy/run",
 ];
 
@@ -318,7 +323,7 @@ fn what_troubleshooting_quotes_is_what_is_said() {
 fn a_recipe_is_what_ci_runs() {
     let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
     let recipes = fs::read_to_string(root().join("justfile")).unwrap();
-    for name in ["fmt", "lint", "doc", "deny", "verify", "sdk"] {
+    for name in ["fmt", "lint", "doc", "deny", "verify", "sdk", "packages"] {
         let (_, body) = recipes.split_once(&format!("\n{name}:\n")).unwrap();
         let command = body.lines().next().unwrap().trim();
         assert!(ci.contains(command), "{name} of the justfile is not in .ci/run: {command}");
