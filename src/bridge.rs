@@ -26,8 +26,9 @@ use crate::{
     failure::{Failure, Stage},
     ledger::Ledger,
     mcp::{
+        conversation::Conversation,
+        exchange::{Event, Limits},
         fault,
-        session::{Event, Limits, Session},
     },
     service::HttpService,
     stdio::{Input, Output},
@@ -72,9 +73,9 @@ pub async fn run(
     let mut lines = Lines::new(input, settings.max_message);
     let stdout = Stdout::new(output);
     let limits = Limits { in_flight: settings.max_in_flight, idle: settings.idle_timeout };
-    let session = Session::new(settings.upstream.clone(), limits);
+    let conversation = Conversation::new(&settings.upstream, limits);
     let (drain, max_message) = (settings.drain, settings.max_message);
-    let calls = Calls::new(settings, session, service, stdout.clone());
+    let calls = Calls::new(settings, conversation, service, stdout.clone());
 
     let reading = async {
         loop {

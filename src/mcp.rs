@@ -3,9 +3,16 @@
 //! Nothing here does IO: bytes and events come in, decisions go out, so every clause of the
 //! specification can be tested as a table.
 
+pub mod annotations;
+pub mod conversation;
+pub mod exchange;
 pub mod fault;
 pub mod message;
+pub mod metadata;
+mod notification;
+mod outcome;
 pub mod refusal;
 pub mod session;
 pub mod sse;
+pub mod stateless;
 pub mod subject;

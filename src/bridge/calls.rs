@@ -1,4 +1,4 @@
-//! Carries out what the session decides, and tells it what came of it.
+//! Carries out what the conversation decides, and tells it what came of it.
 //!
 //! Everything runs on one thread: an event is handled and its commands carried out in the call
 //! that brings it, so that a call crosses no channel and wakes no other task.
@@ -19,8 +19,9 @@ use super::{
 use crate::{
     failure::{Failure, Stage},
     mcp::{
+        conversation::Conversation,
+        exchange::{Awaits, Command, Context, End, Event, ExchangeId, Position},
         message::Message,
-        session::{Command, Context, End, Event, ExchangeId, Position, Session},
     },
     service::HttpService,
 };
@@ -31,7 +32,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// The calls in flight and the session they belong to.
 pub(super) struct Calls {
     wire: Wire,
-    session: Mutex<Session>,
+    conversation: Mutex<Conversation>,
     audit: Option<Mutex<Audit>>,
     running: Mutex<HashMap<ExchangeId, AbortHandle>>,
     /// DELETEs under way.
@@ -42,7 +43,7 @@ pub(super) struct Calls {
 impl Calls {
     pub(super) fn new(
         settings: Settings,
-        session: Session,
+        conversation: Conversation,
         service: HttpService,
         stdout: Stdout,
     ) -> Arc<Self> {
@@ -50,19 +51,19 @@ impl Calls {
         Arc::new(Self {
             audit,
             wire: Wire { settings, service, stdout },
-            session: Mutex::new(session),
+            conversation: Mutex::new(conversation),
             running: Mutex::default(),
             farewells: Mutex::default(),
             finished: Notify::new(),
         })
     }
 
-    /// Tells the session what happened and carries out what it decides.
+    /// Tells the conversation what happened and carries out what it decides.
     pub(super) fn on(self: &Arc<Self>, event: Event) {
         if let (Some(audit), Event::FromClient(message)) = (&self.audit, &event) {
             lock(audit).asked(message);
         }
-        let commands = lock(&self.session).handle(event);
+        let commands = lock(&self.conversation).handle(event);
         for command in commands {
             self.carry_out(command);
         }
@@ -76,13 +77,13 @@ impl Calls {
                 }
                 self.wire.stdout.push(line);
             }
-            Command::Post { exchange, body, awaited, context } => {
+            Command::Post { exchange, body, awaits, context } => {
                 let content = Content::Post { body };
-                self.start(exchange, Outgoing { context, content, awaited }, Duration::ZERO);
+                self.start(exchange, Outgoing { context, content, awaits }, Duration::ZERO);
             }
-            Command::Listen { exchange, context, resume, awaited, after } => {
+            Command::Listen { exchange, context, resume, awaits, after } => {
                 let content = Content::Listen { resume };
-                self.start(exchange, Outgoing { context, content, awaited }, after);
+                self.start(exchange, Outgoing { context, content, awaits }, after);
             }
             Command::Cancel(exchange) => {
                 if let Some(task) = lock(&self.running).remove(&exchange) {
@@ -109,7 +110,7 @@ impl Calls {
                 tokio::time::sleep(after).await;
             }
             let on = |event| calls.on(event);
-            let settled = || lock(&calls.session).settled(id);
+            let settled = || lock(&calls.conversation).settled(id);
             let behind = Behind { on: &on, settled: &settled };
             let (end, position) = exchange::run(&calls.wire, behind, id, outgoing).await;
             watch.ended = true;
@@ -122,7 +123,7 @@ impl Calls {
     fn farewell(self: &Arc<Self>, context: Context) {
         let calls = Arc::clone(self);
         lock(&self.farewells).spawn(async move {
-            let outgoing = Outgoing { context, content: Content::Delete, awaited: true };
+            let outgoing = Outgoing { context, content: Content::Delete, awaits: Awaits::Answer };
             let sent = exchange::depart(&calls.wire, outgoing);
             let done = tokio::time::timeout(FAREWELL, sent).await;
             tracing::debug!(in_time = done.is_ok(), "session ended");

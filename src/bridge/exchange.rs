@@ -17,9 +17,9 @@ use super::{Settings, stdout::Stdout};
 use crate::{
     failure::{Failure, Stage},
     mcp::{
+        exchange::{Awaits, Context, End, Event, ExchangeId, Position},
         message::{Envelope, Message},
         refusal::Refusal,
-        session::{Context, End, Event, ExchangeId, Position},
         sse::{self, Decoder},
     },
     service::{Body, Carried, HttpService, Presented, Request, Response},
@@ -60,8 +60,8 @@ pub(super) struct Behind<'a> {
 pub(super) struct Outgoing {
     pub(super) context: Context,
     pub(super) content: Content,
-    /// A request of the client waits for what comes, so it must come in time.
-    pub(super) awaited: bool,
+    /// What must come, and so in what time.
+    pub(super) awaits: Awaits,
 }
 
 pub(super) enum Content {
@@ -91,6 +91,9 @@ fn request(settings: &Settings, outgoing: &Outgoing) -> Request {
     }
     if let Some(version) = &outgoing.context.version {
         headers.insert(VERSION, version.clone());
+    }
+    for (name, value) in outgoing.context.mirrored.iter().flatten() {
+        headers.insert(name, value.clone());
     }
     match &outgoing.content {
         Content::Post { body } => {
@@ -141,7 +144,7 @@ pub(super) async fn run(
     }
     let end = match head.status {
         StatusCode::ACCEPTED | StatusCode::NO_CONTENT => reader.nothing().await,
-        _ if !outgoing.awaited => reader.nothing().await,
+        _ if outgoing.awaits == Awaits::Nothing => reader.nothing().await,
         _ => reader.json(&head).await,
     };
     (end, Position::default())
@@ -161,7 +164,7 @@ async fn send(wire: &Wire, outgoing: &Outgoing) -> Result<Response, End> {
     let sending = async move { service.ready().await?.call(request).await };
     let limit = wire.settings.idle_timeout;
     // The stream's head may come with its first event, whenever that is.
-    let answered = if outgoing.content.listens() && !outgoing.awaited {
+    let answered = if outgoing.content.listens() && outgoing.awaits == Awaits::Stream {
         Ok(sending.await)
     } else {
         tokio::time::timeout(limit, sending).await
@@ -313,11 +316,11 @@ impl Reader<'_> {
         let mut noticed = None;
         let end = loop {
             self.wire.stdout.room().await;
-            let settled = outgoing.awaited && (self.behind.settled)();
+            let settled = outgoing.awaits != Awaits::Nothing && (self.behind.settled)();
             if settled {
                 self.patience = LINGER;
             }
-            let endless = outgoing.content.listens() && !outgoing.awaited;
+            let endless = outgoing.awaits == Awaits::Stream && !settled;
             let piece = match self.piece(!endless).await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break End::Complete { accepted: false },

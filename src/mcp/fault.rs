@@ -8,13 +8,15 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::message::{Id, Malformed};
+use super::{
+    message::{Id, Malformed},
+    refusal::METHOD_NOT_FOUND,
+};
 use crate::failure::{Failure, Stage};
 
 /// JSON-RPC 2.0 section 5.1.
 const PARSE_ERROR: i64 = -32_700;
 const INVALID_REQUEST: i64 = -32_600;
-const METHOD_NOT_FOUND: i64 = -32_601;
 
 #[derive(Serialize)]
 struct Error<'a> {
@@ -124,12 +126,24 @@ pub fn unreadable(id: Option<&Id>, failure: &Failure) -> Bytes {
     }
 }
 
-/// The line that says that `method` is not known here; what a client's probe for another era
-/// of the protocol expects of a server that speaks this one.
+/// The line that answers a probe for the stateless era where the upstream is older: an error that
+/// clients of both eras take as the sign to begin with `initialize` (2026-07-28 stdio, "Backward
+/// Compatibility").
 #[must_use]
-pub fn unknown_method(id: &Id, method: &str) -> Bytes {
-    let message = format!("Method not found: {method}");
+pub fn no_discovery(id: &Id, upstream: &str) -> Bytes {
+    let message = format!(
+        "countersign: {upstream} does not know server/discover. hint: it speaks a revision up to \
+         2025-11-25, which begins with initialize"
+    );
     line(id.token(), &Error { code: METHOD_NOT_FOUND, message: &message, data: None })
+}
+
+/// The line that answers request `id` with the server's own error object, which came without an id.
+#[must_use]
+pub fn addressed_to(id: &Id, error: &[u8]) -> Bytes {
+    let (token, error) = (id.token(), String::from_utf8_lossy(error));
+    let line = format!(r#"{{"jsonrpc":"2.0","id":{token},"error":{error}}}"#);
+    Bytes::from(line.replace(['\n', '\r'], " "))
 }
 
 fn line(token: &str, error: &Error<'_>) -> Bytes {
@@ -168,7 +182,7 @@ mod tests {
             assert_eq!(stage(&error(&answer(&id, &Failure::new(of, "x")))), Some(of));
         }
         assert_eq!(stage(br#"{"code":-32600,"message":"of the server"}"#), None);
-        assert_eq!(stage(&error(&unknown_method(&id, "x"))), None);
+        assert_eq!(stage(&error(&no_discovery(&id, "x"))), None);
         assert_eq!(stage(b"7"), None);
     }
 

@@ -17,6 +17,11 @@ use crate::{
     redaction,
 };
 
+/// The headers of a request do not fit its body (2026-07-28 basic, "Error Codes").
+pub const HEADER_MISMATCH: i64 = -32_020;
+/// JSON-RPC 2.0 section 5.1.
+pub const METHOD_NOT_FOUND: i64 = -32_601;
+
 /// How much of an upstream's words is quoted.
 const QUOTE: usize = 200;
 
@@ -67,6 +72,13 @@ impl Refusal {
         let message = Message::parse(self.body.clone()).ok()?;
         let answers = |e: &Envelope| matches!(e, Envelope::Response { id: Some(_), .. });
         message.envelopes().iter().any(answers).then_some(message)
+    }
+
+    /// The body as a message, where it is one JSON-RPC response, with an id or without.
+    #[must_use]
+    pub fn response(&self) -> Option<Message> {
+        let message = Message::parse(self.body.clone()).ok()?;
+        matches!(message.single(), Some(Envelope::Response { .. })).then_some(message)
     }
 
     /// The refusal in words: what was refused, by whom, and the next step.
@@ -188,6 +200,19 @@ impl Refusal {
         let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
         printable.take(QUOTE).collect()
     }
+}
+
+/// The code of the JSON-RPC error object `error`.
+#[must_use]
+pub fn code(error: &[u8]) -> Option<i64> {
+    serde_json::from_slice::<RpcError>(error).ok().map(|error| error.code)
+}
+
+/// Whether only a server of 2026-07-28 or later uses a code (basic, "Error Codes"): the range that
+/// the specification keeps to itself.
+#[must_use]
+pub fn is_modern(code: i64) -> bool {
+    (-32_099..=-32_020).contains(&code)
 }
 
 /// Whether a JSON-RPC error in a 200 response says that the session is gone.

@@ -6,8 +6,8 @@
 //! is replaced without the client doing anything (`recovery`).
 
 mod arrival;
+mod call;
 mod ending;
-mod exchange;
 mod handshake;
 mod recovery;
 #[cfg(test)]
@@ -19,16 +19,15 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-
-pub use self::exchange::{Context, End, ExchangeId, Position};
 use self::{
-    exchange::{Exchange, Role},
+    call::{Exchange, Role},
     handshake::Handshake,
 };
 use super::{
+    exchange::{Awaits, Command, Context, End, Event, ExchangeId, Limits, Position, Timer},
     fault,
     message::{Envelope, Id, Message},
+    notification, outcome,
 };
 use crate::failure::{Failure, Stage};
 
@@ -40,84 +39,6 @@ const HOLD_FOR_CONFIRMATION: Duration = Duration::from_secs(2);
 const INITIALIZED: &str = "notifications/initialized";
 /// Requests of the server whose answers are tracked; beyond it the oldest rule is: pass it on.
 const MAX_ASKED: usize = 1_024;
-
-/// The bounds of a session.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Requests of the client that may wait for their answers at a time.
-    pub in_flight: usize,
-    /// How long a request may go without a byte from the upstream.
-    pub idle: Duration,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Event {
-    /// The client sent a message.
-    FromClient(Message),
-    /// A successful response's head arrived, with the session id it brought.
-    Head(ExchangeId, Option<http::HeaderValue>),
-    /// The server sent a message on an exchange.
-    FromServer(ExchangeId, Message),
-    /// An exchange ended.
-    Ended(ExchangeId, End, Position),
-    /// A timer that was asked for ran out.
-    Elapsed(Timer),
-    /// The client sends nothing more.
-    ClientClosed,
-    /// What is still in flight has waited long enough for the end.
-    Expired,
-}
-
-/// What is to be done, in this order.
-#[derive(Debug)]
-pub enum Command {
-    /// POST `body`.
-    Post {
-        /// The new exchange.
-        exchange: ExchangeId,
-        /// One message or batch.
-        body: Bytes,
-        /// Whether a request is in it, so that an answer must come.
-        awaited: bool,
-        /// Its session headers.
-        context: Context,
-    },
-    /// GET an event stream, after a pause.
-    Listen {
-        /// The new or continued exchange.
-        exchange: ExchangeId,
-        /// Its session headers.
-        context: Context,
-        /// `Last-Event-ID`, to continue a stream.
-        resume: Option<Bytes>,
-        /// Whether a request waits for its answer on it.
-        awaited: bool,
-        /// The pause.
-        after: Duration,
-    },
-    /// Drop an exchange; it brings no more events.
-    Cancel(ExchangeId),
-    /// Write a line to the client.
-    Deliver(Bytes),
-    /// Bring `Elapsed` with the timer after a while.
-    After(Duration, Timer),
-    /// DELETE the session.
-    End(Context),
-    /// Nothing is in flight and nothing more will be.
-    Finished,
-}
-
-/// A timer, bound to the session it was started in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timer {
-    /// `notifications/initialized` has had its time.
-    Confirm(u64),
-    /// The GET stream has had its time.
-    Stream(u64),
-    /// It is time to try to open a session again.
-    Reopen(u64),
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -216,6 +137,12 @@ impl Session {
         std::mem::take(&mut self.out)
     }
 
+    /// Whether there is a session, or one is being opened.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        !matches!(self.phase, Phase::Idle | Phase::Finished)
+    }
+
     /// Whether the requests of an exchange are all answered: its response needs no more patience.
     #[must_use]
     pub fn settled(&self, exchange: ExchangeId) -> bool {
@@ -224,7 +151,7 @@ impl Session {
     }
 
     fn client_sent(&mut self, message: Message) {
-        if let Some(refusal) = self.inadmissible(&message) {
+        if let Some(refusal) = self.limits.refuse(&self.open, &message) {
             let answers =
                 message.request_ids().map(|id| Command::Deliver(fault::answer(id, &refusal)));
             self.out.extend(answers);
@@ -233,14 +160,6 @@ impl Session {
         match message.single() {
             Some(Envelope::Request { method, .. }) if &**method == "initialize" => {
                 return self.open_for_client(message);
-            }
-            // A client's probe for the stateless era: answered here at once, so that it falls
-            // back to `initialize` without a round trip (2026-07-28 stdio, "Backward
-            // Compatibility").
-            Some(Envelope::Request { id, method })
-                if &**method == "server/discover" && self.handshake.is_none() =>
-            {
-                return self.out.push(Command::Deliver(fault::unknown_method(id, method)));
             }
             Some(Envelope::Notification { method }) => match &**method {
                 "notifications/cancelled" if self.cancelled_by_client(&message) => return,
@@ -258,22 +177,6 @@ impl Session {
             self.open.insert(id.clone(), None);
         }
         self.route(message);
-    }
-
-    /// Why a message can't be taken, before anything is done with it.
-    fn inadmissible(&self, message: &Message) -> Option<Failure> {
-        let mut requests = 0;
-        for id in message.request_ids() {
-            requests += 1;
-            if self.open.contains_key(id) {
-                let what = format!("a request with the id {} is already in flight", id.token());
-                return Some(Failure::new(Stage::Downstream, what));
-            }
-        }
-        (requests > 0 && self.open.len() + requests > self.limits.in_flight).then(|| {
-            let what = format!("more than {} requests are in flight", self.limits.in_flight);
-            Failure::new(Stage::Downstream, what).hint("wait for answers before sending more")
-        })
     }
 
     fn post(&mut self, message: Message, replayed: bool) {
@@ -298,8 +201,11 @@ impl Session {
             self.open.insert(request.clone(), Some(id));
         }
         self.exchanges.insert(id, exchange);
-        let awaited = matches!(role, Role::Call | Role::Open { .. });
-        self.out.push(Command::Post { exchange: id, body, awaited, context });
+        let awaits = match role {
+            Role::Call | Role::Open { .. } => Awaits::Answer,
+            Role::Confirm | Role::Notice | Role::Listen => Awaits::Nothing,
+        };
+        self.out.push(Command::Post { exchange: id, body, awaits, context });
     }
 
     fn name(&mut self) -> ExchangeId {
@@ -347,7 +253,7 @@ impl Session {
     /// A request that was never sent is cancelled here and now; true if that is all there is
     /// to do.
     fn cancelled_by_client(&mut self, message: &Message) -> bool {
-        let Some(id) = handshake::cancelled_id(message) else { return false };
+        let Some(id) = notification::cancelled_id(message) else { return false };
         let before = self.held.len();
         self.held
             .retain(|(held, _)| held.single().is_none() || !held.request_ids().any(|h| *h == id));
@@ -388,7 +294,7 @@ impl Session {
             exchange: id,
             context,
             resume: None,
-            awaited: false,
+            awaits: Awaits::Stream,
             after: Duration::ZERO,
         });
         self.out.push(Command::After(HOLD_FOR_STREAM, Timer::Stream(self.epoch)));
@@ -433,8 +339,7 @@ impl Session {
 
     /// Answers what is still open, since there is no more time.
     fn expire(&mut self) {
-        let failure = Failure::new(Stage::Send, "the bridge was shut down before the answer came")
-            .hint("the request may have run: check before you call it again");
+        let failure = outcome::shut_down();
         for id in std::mem::take(&mut self.open).into_keys() {
             self.out.push(Command::Deliver(fault::answer(&id, &failure)));
         }

@@ -10,10 +10,11 @@ use http::HeaderValue;
 
 use super::{
     Command, Context, ExchangeId, MAX_ASKED, Offered, Phase, Session,
-    exchange::{Exchange, Role},
+    call::{Exchange, Role},
     handshake::Agreed,
 };
 use crate::mcp::{
+    fault,
     message::{Envelope, Id, Message},
     refusal,
 };
@@ -137,10 +138,7 @@ impl Session {
     fn answer_unnamed(&mut self, ids: Vec<Id>, error: &Bytes) {
         for id in ids {
             self.open.remove(&id);
-            let token = id.token();
-            let error = String::from_utf8_lossy(error);
-            let line = format!(r#"{{"jsonrpc":"2.0","id":{token},"error":{error}}}"#);
-            self.out.push(Command::Deliver(Bytes::from(line.replace(['\n', '\r'], " "))));
+            self.out.push(Command::Deliver(fault::addressed_to(&id, error)));
         }
     }
 
@@ -170,7 +168,7 @@ impl Session {
         }
         match agreed {
             Some(agreed) => {
-                self.context = Context { session, version: agreed.version };
+                self.context = Context { session, version: agreed.version, mirrored: None };
                 self.phase = Phase::Opened;
                 tracing::info!(epoch = self.epoch, version = ?self.context.version, "session opened");
             }

@@ -8,14 +8,15 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::{
-    Command, End, ExchangeId, Offered, Phase, Position, Session, Timer,
-    exchange::{Exchange, Role, backoff},
-    fault, handshake,
+    Awaits, Command, End, ExchangeId, Offered, Phase, Position, Session, Timer,
+    call::{Exchange, Role, backoff},
+    fault,
 };
 use crate::{
     failure::{Failure, Stage},
     mcp::{
         message::{Envelope, Message},
+        notification, outcome,
         refusal::Refusal,
     },
 };
@@ -59,8 +60,8 @@ impl Session {
                 _ => refusal.explain(&self.upstream),
             },
             End::Broken(failure) => failure,
-            End::Complete { .. } => self.unanswered_failure(),
-            End::Idle(limit) => idle_failure(&self.upstream, limit),
+            End::Complete { .. } => outcome::unanswered(&self.upstream),
+            End::Idle(limit) => outcome::idle(&self.upstream, limit),
         };
         if own {
             return self.reopening_failed(&failure);
@@ -79,7 +80,7 @@ impl Session {
                 self.resume(id, exchange, None);
             }
             End::Complete { .. } => {
-                let failure = self.unanswered_failure();
+                let failure = outcome::unanswered(&self.upstream);
                 self.fail(&exchange, &failure);
             }
             End::Broken(failure) => self.call_broke(id, exchange, failure),
@@ -95,7 +96,7 @@ impl Session {
         if failure.never_sent() || failure.stage() == Stage::Protocol {
             return self.fail(&exchange, &failure);
         }
-        let failure = outcome_unknown(&failure);
+        let failure = outcome::unknown(&failure);
         self.fail(&exchange, &failure);
     }
 
@@ -108,7 +109,7 @@ impl Session {
             if worth_asking_again(refusal.status) {
                 return self.resume(id, exchange, Some(failure));
             }
-            self.fail(&exchange, &outcome_unknown(&failure));
+            self.fail(&exchange, &outcome::unknown(&failure));
             if lost {
                 self.session_lost(exchange.epoch);
             }
@@ -125,10 +126,8 @@ impl Session {
             None if lost && exchange.replayed => {
                 self.fail(&exchange, &lost_again(&self.upstream, refusal.status));
             }
-            None if may_have_run(refusal.status) => {
-                let hint = "the request may have run: check before you call it again, and have \
-                            its operator look at its log";
-                self.fail(&exchange, &failure.hint(hint));
+            None if outcome::may_have_run(refusal.status) => {
+                self.fail(&exchange, &failure.hint(outcome::LOOK_AT_ITS_LOG));
             }
             None => self.fail(&exchange, &failure),
         }
@@ -137,12 +136,12 @@ impl Session {
     /// The call is given up here and, so that the server stops too, cancelled there.
     fn call_idle(&mut self, exchange: &Exchange, limit: Duration) {
         for id in &exchange.unanswered {
-            let cancel = handshake::cancel(id, "no byte came within the idle limit");
+            let cancel = notification::cancel(id, "no byte came within the idle limit");
             if let Ok(message) = Message::parse(cancel) {
                 self.post(message, true);
             }
         }
-        let failure = idle_failure(&self.upstream, limit);
+        let failure = outcome::idle(&self.upstream, limit);
         self.fail(exchange, &failure);
     }
 
@@ -161,14 +160,14 @@ impl Session {
             return self.call_idle(&exchange, self.limits.idle);
         }
         if exchange.failures > MAX_FAILURES || exchange.epoch != self.epoch {
-            let cause = failure.unwrap_or_else(|| self.unanswered_failure());
-            return self.fail(&exchange, &outcome_unknown(&cause));
+            let cause = failure.unwrap_or_else(|| outcome::unanswered(&self.upstream));
+            return self.fail(&exchange, &outcome::unknown(&cause));
         }
         self.out.push(Command::Listen {
             exchange: id,
             context: exchange.context.clone(),
             resume: exchange.position.last_id.clone(),
-            awaited: true,
+            awaits: Awaits::Answer,
             after,
         });
         self.exchanges.insert(id, exchange);
@@ -190,7 +189,7 @@ impl Session {
                 refusal.explain(&self.upstream)
             }
             End::Broken(failure) => failure,
-            End::Idle(limit) => idle_failure(&self.upstream, limit),
+            End::Idle(limit) => outcome::idle(&self.upstream, limit),
         };
         tracing::warn!(failure = %problem, "a notification or response did not reach the server");
     }
@@ -232,7 +231,7 @@ impl Session {
                 exchange: id,
                 context,
                 resume,
-                awaited: false,
+                awaits: Awaits::Stream,
                 after: pause,
             });
         }
@@ -258,12 +257,7 @@ impl Session {
             }
         }
         self.out.push(Command::Deliver(message.line()));
-        self.fail(exchange, &self.unanswered_failure());
-    }
-
-    pub(super) fn unanswered_failure(&self) -> Failure {
-        let what = format!("{} ended its response without answering the request", self.upstream);
-        Failure::new(Stage::Protocol, what).hint("it may have run: check before you call it again")
+        self.fail(exchange, &outcome::unanswered(&self.upstream));
     }
 
     pub(super) fn retry_later(&mut self) {
@@ -292,17 +286,6 @@ pub(super) fn belongs_to_session(message: &Message) -> bool {
     })
 }
 
-/// Statuses behind which the request may be running all the same: a gateway gave up on it.
-fn may_have_run(status: StatusCode) -> bool {
-    let refused = matches!(
-        status,
-        StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::NOT_IMPLEMENTED
-            | StatusCode::HTTP_VERSION_NOT_SUPPORTED
-    );
-    status == StatusCode::REQUEST_TIMEOUT || (status.is_server_error() && !refused)
-}
-
 /// Refusals of a GET that time or a rotated credential can mend. 409 is the word of servers that
 /// still hold the stream whose end only we have seen.
 fn worth_asking_again(status: StatusCode) -> bool {
@@ -316,19 +299,5 @@ fn lost_again(upstream: &str, status: StatusCode) -> Failure {
     Failure::new(Stage::Response, what).hint(
         "several instances that do not share their sessions may stand behind it: its load \
          balancer has to keep a session on one of them",
-    )
-}
-
-fn outcome_unknown(cause: &Failure) -> Failure {
-    Failure::new(Stage::Send, format!("outcome unknown: {}", cause.what()))
-        .hint("the request may have run: check before you call it again")
-}
-
-fn idle_failure(upstream: &str, limit: Duration) -> Failure {
-    let limit = humantime::format_duration(limit);
-    let what = format!("{upstream} sent no byte for {limit}, the request was cancelled");
-    Failure::new(Stage::Response, what).hint(
-        "it may have run: check before you call it again; raise --idle-timeout if calls take this \
-         long",
     )
 }

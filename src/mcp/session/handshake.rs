@@ -1,12 +1,11 @@
 //! The client's handshake: captured, so that it can be repeated when the server loses the
 //! session, and read, for the version that was agreed on.
 
-use bytes::Bytes;
 use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::mcp::message::{Id, Message};
+use crate::mcp::message::Message;
 
 /// What the client said to open its session.
 #[derive(Debug)]
@@ -63,34 +62,4 @@ impl Agreed {
         let lists = lists.into_iter().filter_map(|(name, offered)| offered.then_some(name));
         Some(Self { version, lists: lists.collect() })
     }
-}
-
-/// The request that a `notifications/cancelled` names.
-pub(super) fn cancelled_id(message: &Message) -> Option<Id> {
-    #[derive(Deserialize)]
-    struct Cancelled<'a> {
-        #[serde(borrow)]
-        params: Params<'a>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Params<'a> {
-        #[serde(borrow)]
-        request_id: &'a RawValue,
-    }
-    let cancelled: Cancelled<'_> = serde_json::from_slice(message.bytes()).ok()?;
-    Id::from_token(cancelled.params.request_id.get())
-}
-
-/// A `notifications/cancelled` for request `id`, with a reason from a fixed vocabulary.
-pub(super) fn cancel(id: &Id, reason: &'static str) -> Bytes {
-    let token = id.token();
-    Bytes::from(format!(
-        r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{token},"reason":"{reason}"}}}}"#
-    ))
-}
-
-/// A `notifications/NAME/list_changed`.
-pub(super) fn list_changed(name: &str) -> Bytes {
-    Bytes::from(format!(r#"{{"jsonrpc":"2.0","method":"notifications/{name}/list_changed"}}"#))
 }

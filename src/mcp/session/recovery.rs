@@ -8,11 +8,14 @@ use http::HeaderValue;
 
 use super::{
     Command, Context, Phase, Session, Timer,
-    exchange::{Exchange, Role, backoff},
+    call::{Exchange, Role, backoff},
     fault,
-    handshake::{self, Agreed},
+    handshake::Agreed,
 };
-use crate::failure::{Failure, Stage};
+use crate::{
+    failure::{Failure, Stage},
+    mcp::notification,
+};
 
 impl Session {
     /// The id of our own `initialize`; a client that uses the same is only ever confused by a
@@ -85,7 +88,7 @@ impl Session {
     fn dismiss_asked(&mut self) {
         let before = self.epoch - 1;
         for id in self.asked.iter().filter(|(_, epoch)| **epoch == before).map(|(id, _)| id) {
-            let line = handshake::cancel(id, "the server lost the session");
+            let line = notification::cancel(id, "the server lost the session");
             self.out.push(Command::Deliver(line));
         }
     }
@@ -99,10 +102,10 @@ impl Session {
             .hint("restart the MCP client's connection to this server");
             return self.reopening_failed(&failure);
         };
-        self.context = Context { session, version: agreed.version };
+        self.context = Context { session, version: agreed.version, mirrored: None };
         tracing::info!(epoch = self.epoch, "session replaced");
         for list in agreed.lists {
-            self.out.push(Command::Deliver(handshake::list_changed(list)));
+            self.out.push(Command::Deliver(notification::list_changed(list)));
         }
         match self.handshake.as_ref().and_then(|handshake| handshake.initialized.clone()) {
             Some(initialized) => self.confirm(initialized),

@@ -198,14 +198,6 @@ fn a_handshake_written_ahead_of_its_answers_is_carried_out_in_order() {
 }
 
 #[test]
-fn a_probe_for_another_era_is_answered_without_any_side_effect() {
-    let mut table = Table::new();
-    let did = table.client(r#"{"jsonrpc":"2.0","id":"p","method":"server/discover","params":{}}"#);
-    assert!(matches!(&did[..], [Did::Deliver(line)] if line.contains("-32601")), "{did:?}");
-    posted(&table.client(INITIALIZE));
-}
-
-#[test]
 fn a_lost_session_is_replaced_once_and_the_calls_are_sent_again() {
     for shape in [
         refused(404, ""),

@@ -1,7 +1,7 @@
 //! What the client sends while the session is being opened: it waits for the session to stand, in
 //! order, unless the server may be waiting for it.
 
-use super::{INITIALIZED, Phase, Session, ending, exchange::Role};
+use super::{INITIALIZED, Phase, Session, call::Role, ending};
 use crate::mcp::message::Message;
 
 impl Session {

@@ -2,57 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::{
-    failure::Failure,
-    mcp::{
-        message::{Id, Message},
-        refusal::Refusal,
-    },
+use crate::mcp::{
+    exchange::{Context, Position},
+    message::{Id, Message},
 };
-
-/// Names one exchange; a resumed stream keeps the name of the exchange it continues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ExchangeId(pub(super) u64);
-
-/// The headers that tie a request to its session (2025-11-25 transports, "Session Management"
-/// and "Protocol Version Header").
-#[derive(Clone, Debug, Default)]
-pub struct Context {
-    /// `Mcp-Session-Id`, sensitive.
-    pub session: Option<HeaderValue>,
-    /// `MCP-Protocol-Version`.
-    pub version: Option<HeaderValue>,
-}
-
-/// How far an event stream was followed.
-#[derive(Clone, Debug, Default)]
-pub struct Position {
-    /// The id of its last event, for `Last-Event-ID`.
-    pub last_id: Option<Bytes>,
-    /// The server's own delay before a reconnection.
-    pub retry: Option<Duration>,
-    /// Whether any event came, or the stream lasted a while.
-    pub progressed: bool,
-}
-
-/// How an exchange ended.
-#[derive(Debug)]
-pub enum End {
-    /// The body came to its end; `accepted` where there was none to come (202).
-    Complete {
-        /// Whether the status was 202 or 204.
-        accepted: bool,
-    },
-    /// It never began, or broke.
-    Broken(Failure),
-    /// The status was no success.
-    Refused(Box<Refusal>),
-    /// No byte came for the idle limit.
-    Idle(Duration),
-}
 
 /// What an exchange is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

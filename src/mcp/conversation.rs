@@ -1,0 +1,168 @@
+//! Which era the client speaks, and so which machine has its messages: the session of revisions up
+//! to 2025-11-25, or the stateless exchanges of those since.
+//!
+//! A client shows its era by how it opens (2026-07-28 versioning, "Backward Compatibility"). Where it
+//! and the upstream agree, nothing stands between them.
+
+use super::{
+    exchange::{Command, Event, ExchangeId, Limits, Timer},
+    message::{Envelope, Message},
+    metadata::Metadata,
+    session::Session,
+    stateless::{Era, Stateless},
+};
+
+/// The exchanges of the stateless era are counted from here on, those of sessions below.
+const STATELESS: u64 = 1 << 63;
+
+/// The machines of both eras, behind one client and before one upstream.
+#[derive(Debug)]
+pub struct Conversation {
+    session: Session,
+    stateless: Stateless,
+    /// What the client has opened with last.
+    opened: Option<Era>,
+    /// The machines in which something is still in flight.
+    unfinished: u8,
+}
+
+impl Conversation {
+    /// A conversation with `upstream` (its origin, for messages); nothing happens before the client
+    /// speaks.
+    #[must_use]
+    pub fn new(upstream: &str, limits: Limits) -> Self {
+        Self {
+            session: Session::new(upstream, limits),
+            stateless: Stateless::new(upstream, limits, STATELESS),
+            opened: None,
+            unfinished: 2,
+        }
+    }
+
+    /// Takes in what happened and returns what is to be done.
+    pub fn handle(&mut self, event: Event) -> Vec<Command> {
+        let era = match &event {
+            Event::FromClient(message) => self.era(message),
+            Event::Head(exchange, _) | Event::FromServer(exchange, _) => era_of(*exchange),
+            Event::Ended(exchange, ..) | Event::Elapsed(Timer::Probe(exchange)) => {
+                era_of(*exchange)
+            }
+            Event::Elapsed(_) => Era::Legacy,
+            Event::ClientClosed => return self.both(|| Event::ClientClosed),
+            Event::Expired => return self.both(|| Event::Expired),
+        };
+        let commands = match era {
+            Era::Legacy => self.session.handle(event),
+            Era::Modern => self.stateless.handle(event),
+        };
+        self.finished_once(commands)
+    }
+
+    /// Whether the requests of an exchange are all answered: its response needs no more patience.
+    #[must_use]
+    pub fn settled(&self, exchange: ExchangeId) -> bool {
+        match era_of(exchange) {
+            Era::Legacy => self.session.settled(exchange),
+            Era::Modern => self.stateless.settled(exchange),
+        }
+    }
+
+    /// The era of a message of the client's. Once that is settled, nothing is read for it.
+    fn era(&mut self, message: &Message) -> Era {
+        let Some(Envelope::Request { method, .. }) = message.single() else {
+            return self.opened.unwrap_or(Era::Legacy);
+        };
+        let opens = match (&**method, self.opened) {
+            ("initialize", _) => Some(Era::Legacy),
+            ("server/discover", Some(Era::Legacy)) if !self.session.stands() => Some(Era::Modern),
+            ("server/discover", None) => Some(Era::Modern),
+            (_, None) => Metadata::of(message, method).version.map(|_| Era::Modern),
+            _ => None,
+        };
+        self.opened = opens.or(self.opened);
+        self.opened.unwrap_or(Era::Legacy)
+    }
+
+    fn both(&mut self, event: impl Fn() -> Event) -> Vec<Command> {
+        let mut commands = self.session.handle(event());
+        commands.extend(self.stateless.handle(event()));
+        self.finished_once(commands)
+    }
+
+    /// What is finished is so when both are.
+    fn finished_once(&mut self, mut commands: Vec<Command>) -> Vec<Command> {
+        commands.retain(|command| {
+            if matches!(command, Command::Finished) {
+                self.unfinished = self.unfinished.saturating_sub(1);
+                return self.unfinished == 0;
+            }
+            true
+        });
+        commands
+    }
+}
+
+fn era_of(exchange: ExchangeId) -> Era {
+    if exchange.0 < STATELESS { Era::Legacy } else { Era::Modern }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// The era whose machine posts what the client says; none where nothing is posted.
+    fn posted(conversation: &mut Conversation, text: &str) -> Option<Era> {
+        let message = Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap();
+        let commands = conversation.handle(Event::FromClient(message));
+        commands.iter().find_map(|command| match command {
+            Command::Post { exchange, .. } => Some(era_of(*exchange)),
+            _ => None,
+        })
+    }
+
+    fn conversation() -> Conversation {
+        Conversation::new("https://gw", Limits { in_flight: 9, idle: Duration::from_secs(9) })
+    }
+
+    const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
+    const DISCOVER: &str = r#"{"jsonrpc":"2.0","id":2,"method":"server/discover"}"#;
+    const MODERN: &str = r#"{"jsonrpc":"2.0","id":3,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+    const NEITHER: &str = r#"{"jsonrpc":"2.0","id":4,"method":"tools/list"}"#;
+
+    #[test]
+    fn a_client_shows_its_era_by_how_it_opens() {
+        for (said, era) in [
+            (INITIALIZE, Era::Legacy),
+            (DISCOVER, Era::Modern),
+            (MODERN, Era::Modern),
+            (NEITHER, Era::Legacy),
+        ] {
+            assert_eq!(posted(&mut conversation(), said), Some(era), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_falls_back_is_followed_and_one_that_falls_forward_too() {
+        let mut conversation = conversation();
+        assert_eq!(posted(&mut conversation, NEITHER), Some(Era::Legacy));
+        assert_eq!(posted(&mut conversation, DISCOVER), Some(Era::Modern));
+        assert_eq!(posted(&mut conversation, INITIALIZE), Some(Era::Legacy));
+        // The session is being opened: what is sent now waits for it.
+        assert_eq!(posted(&mut conversation, &MODERN.replace('3', "5")), None);
+    }
+
+    #[test]
+    fn it_is_finished_once_both_machines_are() {
+        let mut conversation = conversation();
+        assert_eq!(posted(&mut conversation, MODERN), Some(Era::Modern));
+        assert!(conversation.handle(Event::ClientClosed).is_empty());
+        let commands = conversation.handle(Event::Expired);
+        let finished = commands.iter().filter(|it| matches!(it, Command::Finished)).count();
+        assert_eq!(finished, 1, "{commands:?}");
+    }
+}
