@@ -5,6 +5,7 @@
 
 pub mod annotations;
 pub mod conversation;
+pub mod edit;
 pub mod exchange;
 pub mod fault;
 pub mod message;
