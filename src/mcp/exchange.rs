@@ -122,6 +122,10 @@ pub enum Timer {
     Reopen(u64),
     /// A probe has had its time.
     Probe(ExchangeId),
+    /// The subscription so counted has had its time to be acknowledged, or its pause.
+    Subscription(u64),
+    /// It is time to ask a server again that wanted to be asked later.
+    Again(u64),
 }
 
 /// Names one exchange; a resumed stream keeps the name of the exchange it continues.
