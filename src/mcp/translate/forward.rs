@@ -91,9 +91,9 @@ impl Forward {
         match event {
             Event::FromClient(message) => self.client_sent(message),
             Event::FromServer(exchange, message) => {
-                let stream = self.subscription.carried_by(exchange);
+                let (stream, came) = (self.subscription.carried_by(exchange), message.clone());
                 let commands = self.inner.handle(Event::FromServer(exchange, message));
-                self.carry_out(commands, stream);
+                self.carry_out(commands, Some(&came), stream);
             }
             Event::Elapsed(Timer::Subscription(number)) => self.subscription_elapsed(number),
             Event::Elapsed(Timer::Again(number)) => self.pause_elapsed(number),
@@ -101,7 +101,7 @@ impl Forward {
             Event::Expired => self.expire(),
             event => {
                 let commands = self.inner.handle(event);
-                self.carry_out(commands, None);
+                self.carry_out(commands, None, None);
             }
         }
         if self.closing && !self.finished && self.calls.is_empty() {
@@ -148,22 +148,21 @@ impl Forward {
 
     fn requested(&mut self, id: Id, method: &str, message: &Message) {
         match method {
-            "initialize" => return self.initialize(id, message),
-            "ping" => return self.deliver(answer::empty(&id)),
-            _ => self.subscription_may_begin(),
-        }
-        match method {
+            "initialize" => self.initialize(id, message),
+            "ping" => self.deliver(answer::empty(&id)),
             "logging/setLevel" => self.set_level(&id, message),
             "resources/subscribe" => self.subscribe(id, message),
             "resources/unsubscribe" => self.unsubscribe(&id, message),
-            _ => match self.profile.stamped(message) {
-                Some(stamped) => self.call(id, method, stamped),
-                None => self.deliver(answer::refused(
-                    &id,
-                    answer::INVALID_PARAMS,
-                    "params and params._meta are objects in MCP",
-                )),
-            },
+            _ => {
+                self.subscription_may_begin();
+                match self.profile.stamped(message) {
+                    Some(stamped) => self.call(id, method, stamped),
+                    None => {
+                        let what = "params and params._meta are objects in MCP";
+                        self.deliver(answer::refused(&id, answer::INVALID_PARAMS, what));
+                    }
+                }
+            }
         }
     }
 
@@ -204,15 +203,23 @@ impl Forward {
             Command::Post { exchange, .. } => Some(*exchange),
             _ => None,
         });
-        self.carry_out(commands, None);
+        self.carry_out(commands, None, None);
         exchange
     }
 
-    /// Passes on what the inner machine wants done; `stream` is the subscription that it speaks of.
-    fn carry_out(&mut self, commands: Vec<Command>, stream: Option<u64>) {
+    /// Passes on what the inner machine wants done: about what `came`, on the stream of a subscription
+    /// perhaps.
+    fn carry_out(&mut self, commands: Vec<Command>, came: Option<&Message>, stream: Option<u64>) {
         for command in commands {
             match command {
-                Command::Deliver(line) => self.heard(line, stream),
+                Command::Deliver(line) => match came.filter(|came| same(came.bytes(), &line)) {
+                    // Large results are not parsed twice.
+                    Some(came) => self.heard(came, stream),
+                    None => match Message::parse(line.clone()) {
+                        Ok(message) => self.heard(&message, stream),
+                        Err(_) => self.deliver(line),
+                    },
+                },
                 // It is for us to say when.
                 Command::Finished => {}
                 other => self.out.push(other),
@@ -220,25 +227,24 @@ impl Forward {
         }
     }
 
-    /// What the server says, as a line.
-    fn heard(&mut self, line: Bytes, stream: Option<u64>) {
-        let Ok(message) = Message::parse(line.clone()) else { return self.deliver(line) };
+    /// What the server says, in one line.
+    fn heard(&mut self, message: &Message, stream: Option<u64>) {
         match (message.single(), stream) {
             (Some(Envelope::Response { id: Some(id), error }), _) => match self.sent.remove(id) {
-                Some(Purpose::Call(call)) => self.answered(call, id, error.as_deref(), &message),
+                Some(Purpose::Call(call)) => self.answered(call, id, error.as_deref(), message),
                 Some(Purpose::Subscription(number)) => {
                     self.subscription_ended(number, error.as_deref());
                 }
                 None => tracing::debug!("an answer that nothing waits for is dropped"),
             },
             (Some(Envelope::Notification { method }), Some(number)) => {
-                self.subscription_said(number, method, &message);
+                self.subscription_said(number, method, message);
             }
             // mrtr: "The previous pattern of server-initiated requests is no longer supported".
             (Some(Envelope::Request { method, .. }), _) => {
                 tracing::warn!(%method, "a request of the server is dropped: its era has none");
             }
-            _ => self.deliver(line),
+            _ => self.deliver(message.bytes().clone()),
         }
     }
 
@@ -274,18 +280,23 @@ impl Forward {
             self.fail(&id, &Failure::new(Stage::Downstream, what));
         }
         let commands = self.inner.handle(Event::ClientClosed);
-        self.carry_out(commands, None);
+        self.carry_out(commands, None, None);
     }
 
     /// Answers what is still open, since there is no more time.
     fn expire(&mut self) {
         self.closing = true;
         let commands = self.inner.handle(Event::Expired);
-        self.carry_out(commands, None);
+        self.carry_out(commands, None, None);
         for id in std::mem::take(&mut self.calls).into_keys() {
             self.deliver(fault::answer(&id, &outcome::shut_down()));
         }
         self.sent.clear();
         self.asked.clear();
     }
+}
+
+/// Whether two are the same piece of memory.
+fn same(one: &Bytes, other: &Bytes) -> bool {
+    one.as_ptr() == other.as_ptr() && one.len() == other.len()
 }

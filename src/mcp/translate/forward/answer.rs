@@ -70,14 +70,23 @@ pub(super) fn removals(meta: Option<&RawValue>) -> Vec<Edit<'static>> {
 
 /// A complete result as the answer to request `id`, whose id towards the server was `sent`.
 pub(super) fn complete(line: &Bytes, read: &Reading<'_>, sent: &Id, id: &Id) -> Bytes {
-    let mut edits = removals(read.meta);
-    edits.extend(readdressed(sent, id));
-    edit::edited(line, &edits).unwrap_or_else(|| line.clone())
+    edited(line, removals(read.meta), sent, id)
+}
+
+/// `line` with `edits` as the answer to request `id`; with its id alone changed, where they do not fit.
+pub(super) fn edited<'a>(line: &Bytes, mut edits: Vec<Edit<'a>>, sent: &Id, id: &'a Id) -> Bytes {
+    let address = (sent.token() != id.token()).then(|| Edit::Set(&["id"], id.token().into()));
+    edits.extend(address.clone());
+    if edits.is_empty() {
+        return line.clone();
+    }
+    let addressed = || address.and_then(|address| edit::edited(line, &[address]));
+    edit::edited(line, &edits).or_else(addressed).unwrap_or_else(|| line.clone())
 }
 
 /// The error `error` in `line` as the answer to request `id` for `method`.
 pub(super) fn error(line: &Bytes, error: &[u8], method: &str, sent: &Id, id: &Id) -> Bytes {
-    let mut edits: Vec<Edit<'_>> = readdressed(sent, id).into_iter().collect();
+    let mut edits = Vec::new();
     match refusal::code(error) {
         // Nothing else in the parameters of a request that we have stamped can be wrong but its URI.
         Some(INVALID_PARAMS) if method == "resources/read" => {
@@ -88,14 +97,7 @@ pub(super) fn error(line: &Bytes, error: &[u8], method: &str, sent: &Id, id: &Id
         ),
         None => {}
     }
-    if edits.is_empty() {
-        return line.clone();
-    }
-    edit::edited(line, &edits).unwrap_or_else(|| line.clone())
-}
-
-fn readdressed<'a>(sent: &Id, id: &'a Id) -> Option<Edit<'a>> {
-    (sent.token() != id.token()).then(|| Edit::Set(&["id"], id.token().into()))
+    edited(line, edits, sent, id)
 }
 
 /// The codes that only this era has keep their number, which no legacy one uses, and are said in

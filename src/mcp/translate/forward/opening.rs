@@ -2,6 +2,8 @@
 //!
 //! A discovery that fails is the answer, and the next `initialize` tries again.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
@@ -67,32 +69,21 @@ impl Forward {
         self.profile.version = version;
         let offer = Offer::read(read.capabilities);
         self.subscription_begins_anew(offer);
-        let line = match self.initialize_result(line, &read, wire, id) {
-            Some(line) => line,
-            None => line.clone(),
-        };
+        let edits = self.initialize_result(&read);
+        let line = answer::edited(line, edits, wire, id);
         self.finish(id, line);
     }
 
-    /// The `InitializeResult` that says what a `DiscoverResult` does (2025-11-25 lifecycle,
-    /// "Initialization").
-    fn initialize_result(
-        &self,
-        line: &Bytes,
-        read: &Discovered<'_>,
-        wire: &Id,
-        id: &Id,
-    ) -> Option<Bytes> {
+    /// What makes the `InitializeResult` of a `DiscoverResult` (2025-11-25 lifecycle, "Initialization").
+    fn initialize_result<'a>(&self, read: &Discovered<'a>) -> Vec<Edit<'a>> {
         let version = format!(r#""{}""#, self.profile.legacy_version());
         let info = read
             .meta
             .and_then(|meta| edit::member(meta.get().as_bytes(), &[SERVER_INFO]))
             .or(read.server_info);
-        let info = match info {
-            Some(info) => info.get().to_owned(),
-            // The specification wants both, and the server has said neither.
-            None => json!({"name": self.upstream, "version": "unknown"}).to_string(),
-        };
+        // The specification wants both members, where the server has said neither.
+        let unnamed = || json!({"name": self.upstream, "version": "unknown"}).to_string();
+        let info = info.map_or_else(|| unnamed().into(), |info| Cow::Borrowed(info.get()));
         let mut edits = answer::removals(read.meta);
         edits.push(Edit::Remove(&["result", "supportedVersions"]));
         edits.push(match read.capabilities {
@@ -102,11 +93,8 @@ impl Forward {
             _ => Edit::Set(&["result", "capabilities"], "{}".into()),
         });
         edits.push(Edit::Set(&["result", "protocolVersion"], version.into()));
-        edits.push(Edit::Set(&["result", "serverInfo"], info.into()));
-        if wire.token() != id.token() {
-            edits.push(Edit::Set(&["id"], id.token().into()));
-        }
-        edit::edited(line, &edits)
+        edits.push(Edit::Set(&["result", "serverInfo"], info));
+        edits
     }
 }
 

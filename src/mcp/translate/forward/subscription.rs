@@ -207,6 +207,7 @@ impl Forward {
         }
         let call = Call::new("resources/subscribe", message.clone(), Step::Subscribing);
         self.calls.insert(id.clone(), call);
+        self.subscription.begun = true;
         self.subscription.resources.insert(uri.clone());
         self.subscription.waiting.push((id, uri));
         self.refresh();
