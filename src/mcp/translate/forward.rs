@@ -13,6 +13,7 @@ mod profile;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 use std::collections::HashMap;
 

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{json, value::RawValue};
 
-use super::profile::MODERN;
+use super::{profile::MODERN, tools};
 use crate::mcp::{
     edit::{self, Edit},
-    message::Id,
+    message::{self, Id},
     metadata::{SERVER_INFO, SUBSCRIPTION_ID},
     refusal::{self, HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION},
 };
@@ -31,6 +31,8 @@ pub(super) struct Reading<'a> {
     /// `resultType`; complete where there is none.
     pub(super) kind: Option<Cow<'a, str>>,
     meta: Option<&'a RawValue>,
+    /// `structuredContent`, `null` included.
+    structured: Option<&'a RawValue>,
 }
 
 /// Reads the result in `line`.
@@ -47,10 +49,17 @@ pub(super) fn result(line: &[u8]) -> Reading<'_> {
         result_type: Option<Cow<'a, str>>,
         #[serde(borrow, default, rename = "_meta")]
         meta: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "message::present")]
+        structured_content: Option<&'a RawValue>,
     }
     let response: Option<Response<'_>> = serde_json::from_slice(line).ok();
     let fields = response.map(|response| response.result);
-    fields.map(|it| Reading { kind: it.result_type, meta: it.meta }).unwrap_or_default()
+    let read = |Fields { result_type: kind, meta, structured_content: structured }| Reading {
+        kind,
+        meta,
+        structured,
+    };
+    fields.map(read).unwrap_or_default()
 }
 
 /// The edits that take a result out of its era.
@@ -68,9 +77,21 @@ pub(super) fn removals(meta: Option<&RawValue>) -> Vec<Edit<'static>> {
     edits
 }
 
-/// A complete result as the answer to request `id`, whose id towards the server was `sent`.
-pub(super) fn complete(line: &Bytes, read: &Reading<'_>, sent: &Id, id: &Id) -> Bytes {
-    edited(line, removals(read.meta), sent, id)
+/// A complete result for `method` as the answer to request `id`, whose id towards the server was `sent`.
+pub(super) fn complete(
+    line: &Bytes,
+    read: &Reading<'_>,
+    method: &str,
+    sent: &Id,
+    id: &Id,
+) -> Bytes {
+    let mut edits = removals(read.meta);
+    edits.extend(match method {
+        "tools/list" => tools::listed(line),
+        "tools/call" => tools::returned(read.structured),
+        _ => None,
+    });
+    edited(line, edits, sent, id)
 }
 
 /// `line` with `edits` as the answer to request `id`; with its id alone changed, where they do not fit.
@@ -218,9 +239,9 @@ mod tests {
         ] {
             let line = Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":7,"result":{result}}}"#));
             let read = super::result(&line);
-            let same = complete(&line, &read, &id("7"), &id("7"));
+            let same = complete(&line, &read, "x", &id("7"), &id("7"));
             assert_eq!(same, format!(r#"{{"jsonrpc":"2.0","id":7,"result":{expected}}}"#));
-            let other = complete(&line, &read, &id("7"), &id("\"a\\/b\""));
+            let other = complete(&line, &read, "x", &id("7"), &id("\"a\\/b\""));
             assert_eq!(other, format!(r#"{{"jsonrpc":"2.0","id":"a\/b","result":{expected}}}"#));
         }
     }

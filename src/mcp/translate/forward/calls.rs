@@ -111,7 +111,7 @@ impl Forward {
                 self.initialized(&id, wire, message);
             }
             None | Some("complete") => {
-                let line = answer::complete(line, &read, wire, &id);
+                let line = answer::complete(line, &read, &call.method, wire, &id);
                 self.finish(&id, line);
             }
             Some("input_required") => self.input_required(id, message),

@@ -305,6 +305,37 @@ fn errors_are_those_of_the_clients_era() {
     assert!(said(&did).contains("-32021") && said(&did).contains("declare: sampling"), "{did:?}");
 }
 
+/// changelog, minor 10: what clients of before would refuse as a whole.
+#[test]
+fn what_is_structured_is_an_object_as_it_was() {
+    let mut table = Table::initialized("{}");
+    let (exchange, _) = posted(&table.client(&request(1, "tools/list")));
+    let list = r#"{"tools":[{"name":"a","inputSchema":{"type":"object"},"outputSchema":{"type":"array"}}],"ttlMs":1}"#;
+    let did = table.server(exchange, &result(&json!(1), list));
+    let list = r#"{"tools":[{"name":"a","inputSchema":{"type":"object"}}]}"#;
+    assert_eq!(said(&did), result(&json!(1), list));
+    let (exchange, _) = posted(&table.client(&call(2)));
+    let content = r#"{"content":[],"structuredContent":null}"#;
+    let did = table.server(exchange, &result(&json!(2), content));
+    assert_eq!(said(&did), result(&json!(2), r#"{"content":[]}"#));
+}
+
+/// streamable-http, "Custom Headers from Tool Parameters", although the client knows nothing of them.
+#[test]
+fn annotated_arguments_are_headers() {
+    let mut table = Table::initialized("{}");
+    let (exchange, _) = posted(&table.client(&request(1, "tools/list")));
+    let list = r#"{"tools":[{"name":"run","inputSchema":{"type":"object","properties":{"a":{"type":"string","x-mcp-header":"A"}}}}]}"#;
+    table.server(exchange, &result(&json!(1), list));
+    let text = call(2).replace("1.0", r#""x""#);
+    let message = Message::parse(Bytes::from(text)).unwrap();
+    let commands = table.0.handle(Event::FromClient(message));
+    let [Command::Post { context, .. }] = &commands[..] else { panic!("{commands:?}") };
+    let headers = context.mirrored.iter().flatten().map(|(name, _)| name.as_str());
+    assert!(headers.eq(["mcp-method", "mcp-name", "mcp-param-a"]));
+    assert_eq!(context.version.as_ref().unwrap(), "2026-07-28");
+}
+
 /// basic, "ResultType": "A value unrecognized by the client MUST be considered invalid".
 #[test]
 fn a_result_of_an_unknown_type_is_an_error() {
