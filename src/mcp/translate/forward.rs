@@ -10,6 +10,7 @@ mod calls;
 mod input;
 mod opening;
 mod profile;
+mod round;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use self::{calls::Call, input::Asked, profile::Profile, subscription::Subscription};
+use self::{calls::Call, profile::Profile, subscription::Subscription};
 use crate::{
     failure::{Failure, Stage},
     mcp::{
@@ -63,6 +64,14 @@ enum Purpose {
     Call(Id),
     /// For the subscription so counted.
     Subscription(u64),
+}
+
+/// A question to the client.
+#[derive(Debug)]
+struct Asked {
+    /// The request of the client that needs it.
+    call: Id,
+    method: Box<str>,
 }
 
 impl Forward {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{Forward, Purpose, answer, input::Round, profile};
+use super::{Forward, Purpose, answer, profile, round::Round};
 use crate::{
     failure::{Failure, Stage},
     mcp::{
