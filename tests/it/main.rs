@@ -17,6 +17,7 @@ mod packages;
 mod rotation;
 mod session;
 mod sidecar;
+mod stateless;
 mod streams;
 mod support;
 mod tls;
