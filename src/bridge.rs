@@ -22,6 +22,7 @@ use self::{
     stdin::{Line, Lines},
     stdout::Stdout,
 };
+pub use crate::mcp::era::Era;
 use crate::{
     failure::{Failure, Stage},
     ledger::Ledger,
@@ -54,6 +55,8 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// How long what is in flight may take after the end of input.
     pub drain: Duration,
+    /// The era that the client speaks; none where it shows that by how it opens.
+    pub protocol: Option<Era>,
     /// Where each request of the client is noted.
     pub ledger: Option<Ledger>,
 }

@@ -155,6 +155,7 @@ impl Demo {
             idle_timeout: Duration::from_secs(60),
             max_in_flight: 64,
             drain: Duration::from_secs(10),
+            protocol: None,
             ledger: None,
         };
         Ok((settings, self.join(flags, false, outbound::join).await?))

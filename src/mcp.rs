@@ -6,6 +6,7 @@
 pub mod annotations;
 pub mod conversation;
 pub mod edit;
+pub mod era;
 pub mod exchange;
 pub mod fault;
 pub mod message;

@@ -5,11 +5,12 @@
 //! and the upstream agree, nothing stands between them.
 
 use super::{
+    era::Era,
     exchange::{Command, Event, ExchangeId, Limits, Timer},
     message::{Envelope, Message},
     metadata::Metadata,
     session::Session,
-    stateless::{Era, Stateless},
+    stateless::Stateless,
 };
 
 /// The exchanges of the stateless era are counted from here on, those of sessions below.

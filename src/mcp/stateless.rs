@@ -16,6 +16,7 @@ use std::{collections::HashMap, time::Duration};
 use self::mismatch::Relisting;
 use super::{
     annotations::Annotations,
+    era::Era,
     exchange::{Awaits, Command, Context, Event, ExchangeId, Limits, Timer},
     fault,
     message::{Envelope, Id, Message},
@@ -27,15 +28,6 @@ use crate::failure::{Failure, Stage};
 /// How long a server may take to say which era it is of: an old one may say nothing at all (stdio,
 /// "Backward Compatibility").
 const PROBE: Duration = Duration::from_secs(10);
-
-/// What an upstream speaks (versioning, "Terminology").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Era {
-    /// Requests that say all of themselves: 2026-07-28 and later.
-    Modern,
-    /// Sessions that are opened by `initialize`: 2025-11-25 and earlier.
-    Legacy,
-}
 
 /// The stateless exchanges. See the module's head.
 #[derive(Debug)]
