@@ -196,7 +196,7 @@ pub struct Bridge {
     /// HTTP version [default: auto]
     #[arg(long, value_name = "VERSION", value_parser = ["auto", "1.1", "2"], help_heading = "Connection")]
     pub http: Option<String>,
-    /// What the client speaks: modern, legacy, or as it shows [default: auto]
+    /// The client's era of MCP: modern or legacy [default: auto]
     #[arg(long, value_name = "ERA", value_parser = ["auto", "modern", "legacy"], hide_possible_values = true, help_heading = "Connection")]
     pub protocol: Option<String>,
     /// Proxy to go through [default: $HTTPS_PROXY, else $ALL_PROXY]

@@ -49,7 +49,7 @@ complete -c countersign -n "__fish_countersign_needs_command" -l aws-sigv4 -d 'A
 complete -c countersign -n "__fish_countersign_needs_command" -l http -d 'HTTP version [default: auto]' -r -f -a "auto\t''
 1.1\t''
 2\t''"
-complete -c countersign -n "__fish_countersign_needs_command" -l protocol -d 'What the client speaks: modern, legacy, or as it shows [default: auto]' -r -f -a "auto\t''
+complete -c countersign -n "__fish_countersign_needs_command" -l protocol -d 'The client\'s era of MCP: modern or legacy [default: auto]' -r -f -a "auto\t''
 modern\t''
 legacy\t''"
 complete -c countersign -n "__fish_countersign_needs_command" -l proxy -d 'Proxy to go through [default: $HTTPS_PROXY, else $ALL_PROXY]' -r
@@ -123,7 +123,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand serve" -l aws-si
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l http -d 'HTTP version [default: auto]' -r -f -a "auto\t''
 1.1\t''
 2\t''"
-complete -c countersign -n "__fish_countersign_using_subcommand serve" -l protocol -d 'What the client speaks: modern, legacy, or as it shows [default: auto]' -r -f -a "auto\t''
+complete -c countersign -n "__fish_countersign_using_subcommand serve" -l protocol -d 'The client\'s era of MCP: modern or legacy [default: auto]' -r -f -a "auto\t''
 modern\t''
 legacy\t''"
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l proxy -d 'Proxy to go through [default: $HTTPS_PROXY, else $ALL_PROXY]' -r
@@ -169,7 +169,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand headers" -l aws-
 complete -c countersign -n "__fish_countersign_using_subcommand headers" -l http -d 'HTTP version [default: auto]' -r -f -a "auto\t''
 1.1\t''
 2\t''"
-complete -c countersign -n "__fish_countersign_using_subcommand headers" -l protocol -d 'What the client speaks: modern, legacy, or as it shows [default: auto]' -r -f -a "auto\t''
+complete -c countersign -n "__fish_countersign_using_subcommand headers" -l protocol -d 'The client\'s era of MCP: modern or legacy [default: auto]' -r -f -a "auto\t''
 modern\t''
 legacy\t''"
 complete -c countersign -n "__fish_countersign_using_subcommand headers" -l proxy -d 'Proxy to go through [default: $HTTPS_PROXY, else $ALL_PROXY]' -r
