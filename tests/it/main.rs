@@ -6,6 +6,7 @@
 
 mod chaos;
 mod command;
+mod corpora;
 mod credentials;
 mod demo;
 mod front;
