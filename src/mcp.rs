@@ -5,9 +5,11 @@
 
 pub mod annotations;
 pub mod conversation;
+pub mod duplex;
 pub mod edit;
 pub mod exchange;
 pub mod fault;
+mod handshake;
 pub mod message;
 pub mod metadata;
 mod notification;

@@ -85,6 +85,7 @@ impl Calls {
                 let content = Content::Listen { resume };
                 self.start(exchange, Outgoing { context, content, awaits }, after);
             }
+            Command::Connect(_) | Command::Send(..) | Command::Close(_) => {}
             Command::Cancel(exchange) => {
                 if let Some(task) = lock(&self.running).remove(&exchange) {
                     task.abort();

@@ -82,7 +82,8 @@ impl Content {
 /// The request for `outgoing` (2025-11-25 transports, "Sending Messages to the Server").
 fn request(settings: &Settings, outgoing: &Outgoing) -> Request {
     let mut request = Request::default();
-    *request.uri_mut() = settings.uri.clone();
+    let endpoint = outgoing.context.endpoint.as_ref();
+    *request.uri_mut() = endpoint.unwrap_or(&settings.uri).clone();
     let headers = request.headers_mut();
     headers.reserve(12);
     headers.insert(header::USER_AGENT, AGENT);
@@ -130,13 +131,14 @@ pub(super) async fn run(
         return (refusal(head, body).await, Position::default());
     }
     let patience = wire.settings.idle_timeout;
-    let mut reader = Reader { wire, behind, id, body, patience, read: 0 };
+    let listens = outgoing.content.listens();
+    let mut reader = Reader { wire, behind, id, listens, body, patience, read: 0 };
     let streams = is_type(&head.headers, "text/event-stream");
-    if outgoing.content.listens() && !streams {
+    if listens && !streams {
         // A page where a stream should be: the same as a server without one.
         return (refusal(head, reader.body).await, Position::default());
     }
-    if outgoing.content.listens() || head.headers.contains_key(SESSION) {
+    if listens || head.headers.contains_key(SESSION) {
         (reader.behind.on)(Event::Head(id, session_of(&head.headers)));
     }
     if streams {
@@ -217,6 +219,7 @@ struct Reader<'a> {
     wire: &'a Wire,
     behind: Behind<'a>,
     id: ExchangeId,
+    listens: bool,
     body: Body,
     patience: Duration,
     read: usize,
@@ -345,6 +348,10 @@ impl Reader<'_> {
     /// Reports the messages of the events that one piece completed.
     async fn deliver(&mut self, events: Vec<sse::Event>, noticed: &mut Option<Instant>) {
         for event in events {
+            if self.listens && event.kind == "endpoint" {
+                (self.behind.on)(Event::Endpoint(self.id, event.data));
+                continue;
+            }
             let is_message = event.kind.is_empty() || event.kind == "message";
             if !is_message || event.data.is_empty() {
                 continue;

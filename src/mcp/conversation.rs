@@ -43,8 +43,11 @@ impl Conversation {
     pub fn handle(&mut self, event: Event) -> Vec<Command> {
         let era = match &event {
             Event::FromClient(message) => self.era(message),
-            Event::Head(exchange, _) | Event::FromServer(exchange, _) => era_of(*exchange),
-            Event::Ended(exchange, ..) | Event::Elapsed(Timer::Probe(exchange)) => {
+            Event::Head(exchange, _)
+            | Event::Endpoint(exchange, _)
+            | Event::FromServer(exchange, _)
+            | Event::Ended(exchange, ..)
+            | Event::Elapsed(Timer::Probe(exchange) | Timer::Channel(exchange, _)) => {
                 era_of(*exchange)
             }
             Event::Elapsed(_) => Era::Legacy,

@@ -6,9 +6,8 @@
 //! is replaced without the client doing anything (`recovery`).
 
 mod arrival;
-mod call;
-mod ending;
-mod handshake;
+pub(super) mod call;
+pub(super) mod ending;
 mod recovery;
 #[cfg(test)]
 mod tests;
@@ -19,13 +18,11 @@ use std::{
     time::Duration,
 };
 
-use self::{
-    call::{Exchange, Role},
-    handshake::Handshake,
-};
+use self::call::{Exchange, Role};
 use super::{
     exchange::{Awaits, Command, Context, End, Event, ExchangeId, Limits, Position, Timer},
     fault,
+    handshake::Handshake,
     message::{Envelope, Id, Message},
     notification, outcome,
 };
@@ -128,6 +125,8 @@ impl Session {
             Event::FromClient(message) => self.client_sent(message),
             Event::Head(exchange, session) => self.head(exchange, session),
             Event::FromServer(exchange, message) => self.server_sent(exchange, &message),
+            // A word of HTTP+SSE, the transport before sessions had ids.
+            Event::Endpoint(..) => {}
             Event::Ended(exchange, end, position) => self.ended(exchange, end, position),
             Event::Elapsed(timer) => self.elapsed(timer),
             Event::ClientClosed => self.closing = true,
