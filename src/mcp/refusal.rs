@@ -195,7 +195,7 @@ impl Refusal {
     }
 
     /// `text` without sensitive values and control characters, cut to size.
-    fn clean(&self, text: &str) -> String {
+    pub(super) fn clean(&self, text: &str) -> String {
         let text = redaction::clean(text, &*self.carried);
         let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
         printable.take(QUOTE).collect()
