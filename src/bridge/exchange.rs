@@ -32,7 +32,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const AGENT: HeaderValue =
+pub(super) const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("countersign/", env!("CARGO_PKG_VERSION")));
 
 /// How much of a refusal's body is read, and for how long.
@@ -162,23 +162,24 @@ pub(super) async fn depart(wire: &Wire, outgoing: Outgoing) {
 
 async fn send(wire: &Wire, outgoing: &Outgoing) -> Result<Response, End> {
     let request = request(&wire.settings, outgoing);
-    let mut service = wire.service.clone();
-    let sending = async move { service.ready().await?.call(request).await };
-    let limit = wire.settings.idle_timeout;
     // The stream's head may come with its first event, whenever that is.
-    let answered = if outgoing.content.listens() && outgoing.awaits == Awaits::Stream {
-        Ok(sending.await)
-    } else {
-        tokio::time::timeout(limit, sending).await
-    };
-    match answered {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(failure)) => Err(End::Broken(failure)),
-        Err(_) => Err(End::Idle(limit)),
-    }
+    let patient = outgoing.content.listens() && outgoing.awaits == Awaits::Stream;
+    answer(wire, request, (!patient).then_some(wire.settings.idle_timeout)).await
 }
 
-async fn refusal(head: response::Parts, body: Body) -> End {
+/// The head of the response to `request`.
+pub(super) async fn answer(
+    wire: &Wire,
+    request: Request,
+    limit: Option<Duration>,
+) -> Result<Response, End> {
+    let mut service = wire.service.clone();
+    let sending = async move { service.ready().await?.call(request).await };
+    within(limit, sending).await?.map_err(End::Broken)
+}
+
+/// A response that is no success, with as much of its body as is worth reading.
+pub(super) async fn refusal(head: response::Parts, body: Body) -> End {
     let mut start = BytesMut::new();
     let reading = async {
         let mut body = body;
@@ -364,16 +365,26 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            let answers =
-                message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }));
-            if let Some(since) = noticed.take().filter(|_| answers) {
-                self.wire.stdout.let_read(since).await;
-            }
-            (self.behind.on)(Event::FromServer(self.id, message));
-            if !answers {
-                *noticed = Some(Instant::now());
-            }
+            report(self.wire, self.behind.on, (self.id, message), noticed).await;
         }
+    }
+}
+
+/// Reports a message of the server's; one that answers only once the client has had time to read
+/// what was said just before.
+pub(super) async fn report(
+    wire: &Wire,
+    on: &(dyn Fn(Event) + Send + Sync),
+    (id, message): (ExchangeId, Message),
+    noticed: &mut Option<Instant>,
+) {
+    let answers = message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }));
+    if let Some(since) = noticed.take().filter(|_| answers) {
+        wire.stdout.let_read(since).await;
+    }
+    on(Event::FromServer(id, message));
+    if !answers {
+        *noticed = Some(Instant::now());
     }
 }
 
