@@ -149,6 +149,21 @@ impl Session {
         exchange.is_none_or(|it| it.role == Role::Call && it.unanswered.is_empty())
     }
 
+    /// Gives up the client's `initialize` on `exchange`, and all that waits for it, to another machine;
+    /// none where `exchange` carries none.
+    pub fn surrender(&mut self, exchange: ExchangeId) -> Option<Vec<Message>> {
+        let opens = |it: &Exchange| it.role == Role::Open { own: false };
+        self.exchanges.get(&exchange).filter(|it| opens(it))?;
+        let message = self.exchanges.remove(&exchange)?.message?;
+        (self.phase, self.handshake) = (Phase::Idle, None);
+        let held = std::mem::take(&mut self.held).into_iter().map(|(message, _)| message);
+        let given: Vec<Message> = std::iter::once(message).chain(held).collect();
+        for id in given.iter().flat_map(Message::request_ids) {
+            self.open.remove(id);
+        }
+        Some(given)
+    }
+
     fn client_sent(&mut self, message: Message) {
         if let Some(refusal) = self.limits.refuse(&self.open, &message) {
             let answers =
