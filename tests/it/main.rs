@@ -20,3 +20,4 @@ mod sidecar;
 mod streams;
 mod support;
 mod tls;
+mod transports;
