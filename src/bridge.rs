@@ -6,6 +6,7 @@
 
 mod audit;
 mod calls;
+mod endpoint;
 mod exchange;
 mod refusing;
 mod socket;

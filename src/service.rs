@@ -43,6 +43,15 @@ pub struct Presented(pub std::sync::Arc<str>);
 #[derive(Clone)]
 pub struct Outlived(pub std::sync::Arc<dyn Fn() -> BoxFuture<'static, Failure> + Send + Sync>);
 
+/// Marks a request whose response may repeat what it was sent although it is a success: it has
+/// [`Carried`] and [`Secrets`] too.
+#[derive(Clone, Copy, Debug)]
+pub struct Echoing;
+
+/// Marks a request whose path is not shown: a session hangs on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unshown;
+
 /// Marks a request that is a rehearsal: credentials are applied to it, and it is answered with 204
 /// without having been sent. For who wants to know whether all of them can be had.
 #[derive(Clone, Copy, Debug)]

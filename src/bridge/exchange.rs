@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, respo
 use http_body_util::BodyExt as _;
 use tower::{Service as _, ServiceExt as _};
 
-use super::{Settings, stdout::Stdout};
+use super::{Settings, endpoint, stdout::Stdout};
 use crate::{
     failure::{Failure, Stage},
     mcp::{
@@ -22,7 +22,7 @@ use crate::{
         refusal::Refusal,
         sse::{self, Decoder},
     },
-    service::{Body, Carried, HttpService, Presented, Request, Response},
+    service::{Body, Carried, Echoing, HttpService, Presented, Request, Response, Unshown},
 };
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -82,8 +82,11 @@ impl Content {
 /// The request for `outgoing` (2025-11-25 transports, "Sending Messages to the Server").
 fn request(settings: &Settings, outgoing: &Outgoing) -> Request {
     let mut request = Request::default();
-    let endpoint = outgoing.context.endpoint.as_ref();
-    *request.uri_mut() = endpoint.unwrap_or(&settings.uri).clone();
+    *request.uri_mut() = settings.uri.clone();
+    if let Some(endpoint) = &outgoing.context.endpoint {
+        *request.uri_mut() = endpoint.clone();
+        request.extensions_mut().insert(Unshown);
+    }
     let headers = request.headers_mut();
     headers.reserve(12);
     headers.insert(header::USER_AGENT, AGENT);
@@ -104,6 +107,8 @@ fn request(settings: &Settings, outgoing: &Outgoing) -> Request {
             *request.body_mut() = body.clone();
         }
         Content::Listen { resume } => {
+            request.extensions_mut().insert(Echoing);
+            let headers = request.headers_mut();
             headers.insert(header::ACCEPT, EVENT_STREAM);
             let id = resume.as_ref().and_then(|id| HeaderValue::from_maybe_shared(id.clone()).ok());
             if let Some(id) = id {
@@ -128,7 +133,9 @@ pub(super) async fn run(
     };
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
-        return (refusal(head, body).await, Position::default());
+        let end =
+            endpoint::concealed(refusal(head, body).await, outgoing.context.endpoint.as_ref());
+        return (end, Position::default());
     }
     let patience = wire.settings.idle_timeout;
     let listens = outgoing.content.listens();
@@ -142,7 +149,7 @@ pub(super) async fn run(
         (reader.behind.on)(Event::Head(id, session_of(&head.headers)));
     }
     if streams {
-        return reader.events(&outgoing).await;
+        return reader.events(&outgoing, &head.extensions).await;
     }
     let end = match head.status {
         StatusCode::ACCEPTED | StatusCode::NO_CONTENT => reader.nothing().await,
@@ -314,7 +321,11 @@ impl Reader<'_> {
     }
 
     /// An event stream.
-    async fn events(&mut self, outgoing: &Outgoing) -> (End, Position) {
+    async fn events(
+        &mut self,
+        outgoing: &Outgoing,
+        extensions: &http::Extensions,
+    ) -> (End, Position) {
         let mut decoder = Decoder::new(self.wire.settings.max_message);
         let (mut progressed, started) = (false, Instant::now());
         let mut noticed = None;
@@ -334,7 +345,7 @@ impl Reader<'_> {
             let decoded = decoder.push(&piece, |event| events.push(event));
             progressed |= !events.is_empty();
             drop(piece);
-            self.deliver(events, &mut noticed).await;
+            self.deliver(events, &mut noticed, extensions).await;
             if decoded.is_err() {
                 break self.too_large();
             }
@@ -347,10 +358,16 @@ impl Reader<'_> {
     }
 
     /// Reports the messages of the events that one piece completed.
-    async fn deliver(&mut self, events: Vec<sse::Event>, noticed: &mut Option<Instant>) {
+    async fn deliver(
+        &mut self,
+        events: Vec<sse::Event>,
+        noticed: &mut Option<Instant>,
+        extensions: &http::Extensions,
+    ) {
         for event in events {
             if self.listens && event.kind == "endpoint" {
-                (self.behind.on)(Event::Endpoint(self.id, event.data));
+                let named = endpoint::named(event.data, extensions);
+                (self.behind.on)(Event::Endpoint(self.id, named));
                 continue;
             }
             let is_message = event.kind.is_empty() || event.kind == "message";

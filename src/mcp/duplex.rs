@@ -150,7 +150,7 @@ impl Duplex {
         match event {
             Event::FromClient(message) => self.client_sent(message),
             Event::Head(exchange, _) => self.head(exchange),
-            Event::Endpoint(exchange, said) => self.endpoint_named(exchange, &said),
+            Event::Endpoint(exchange, named) => self.endpoint_named(exchange, &named),
             Event::FromServer(exchange, message) => self.server_sent(exchange, &message),
             Event::Ended(exchange, end, _) => self.ended(exchange, end),
             Event::Elapsed(Timer::Channel(exchange, due)) => self.elapsed(exchange, due),

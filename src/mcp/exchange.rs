@@ -3,7 +3,7 @@
 //! Each era of MCP is one such machine. Events come in, commands go out; whoever carries them out
 //! knows HTTP and clocks, and nothing of the protocol.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Uri};
@@ -52,7 +52,7 @@ pub enum Event {
     /// The server sent a message on an exchange.
     FromServer(ExchangeId, Message),
     /// A stream that is listened to said where messages are to be posted.
-    Endpoint(ExchangeId, Bytes),
+    Endpoint(ExchangeId, Endpoint),
     /// An exchange ended.
     Ended(ExchangeId, End, Position),
     /// A timer that was asked for ran out.
@@ -61,6 +61,17 @@ pub enum Event {
     ClientClosed,
     /// What is still in flight has waited long enough for the end.
     Expired,
+}
+
+/// An endpoint as a stream named it.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The reference, in the server's words.
+    pub reference: Bytes,
+    /// The sensitive values that the stream was asked for with.
+    pub carried: Arc<[HeaderValue]>,
+    /// Those of them that are secrets without doubt.
+    pub secrets: Arc<[HeaderValue]>,
 }
 
 /// What is to be done, in this order.

@@ -9,7 +9,7 @@ use super::{Duplex, Kind, Phase, call::What, http_sse, websocket};
 use crate::{
     failure::{Failure, Stage},
     mcp::{
-        exchange::{Awaits, Command, Context, Due, End, ExchangeId, Timer},
+        exchange::{Awaits, Command, Context, Due, End, Endpoint, ExchangeId, Timer},
         fault,
         handshake::{Agreed, Handshake},
         message::{Id, Message},
@@ -66,12 +66,12 @@ impl Duplex {
 
     /// 2024-11-05 transports, "HTTP with SSE": the server sends an `endpoint` event with the URI for
     /// messages.
-    pub(super) fn endpoint_named(&mut self, exchange: ExchangeId, said: &[u8]) {
+    pub(super) fn endpoint_named(&mut self, exchange: ExchangeId, named: &Endpoint) {
         let Kind::HttpSse { url, .. } = &self.kind else { return };
         if self.channel != Some(exchange) {
             return;
         }
-        match http_sse::endpoint(&self.upstream, url, said) {
+        match http_sse::endpoint(&self.upstream, url, named) {
             Ok(endpoint) => {
                 self.endpoint = Some(endpoint);
                 if self.phase == Phase::Opening {
@@ -154,7 +154,10 @@ impl Duplex {
                     }
                     _ => cause.clone(),
                 };
-                tracing::warn!(%failure, "no channel could be opened");
+                match self.failures {
+                    0 | 1 => tracing::warn!(%failure, "no channel could be opened"),
+                    _ => tracing::debug!(%failure, "no channel could be opened"),
+                }
                 self.fail_held(&failure);
             }
             Phase::Greeting { own: true } => {

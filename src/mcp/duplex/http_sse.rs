@@ -7,15 +7,25 @@
 use http::Uri;
 use url::Url;
 
-use crate::failure::{Failure, Stage};
+use crate::{
+    failure::{Failure, Stage},
+    mcp::exchange::Endpoint,
+    redaction,
+};
 
-/// Where messages are to be posted, if `said` may name it to a client of `url`.
-pub(super) fn endpoint(upstream: &str, url: &Uri, said: &[u8]) -> Result<Uri, Failure> {
+/// Where messages are to be posted, if that may be `named` to a client of `url`.
+pub(super) fn endpoint(upstream: &str, url: &Uri, named: &Endpoint) -> Result<Uri, Failure> {
     let unreadable = || {
         let what = format!("{upstream} named an endpoint for messages that is no URL");
         Failure::new(Stage::Protocol, what).hint("check the URL's path, which often ends in /sse")
     };
-    let said = std::str::from_utf8(said).map_err(|_| unreadable())?;
+    let said = std::str::from_utf8(&named.reference).map_err(|_| unreadable())?;
+    if redaction::clean(said, &*named.secrets) != said {
+        // Used, it would put them into a URL, which everyone on the way writes down.
+        let what =
+            format!("{upstream} named an endpoint for messages that repeats what it was sent");
+        return Err(Failure::new(Stage::Protocol, what).hint("its operator should know of this"));
+    }
     let base = Url::parse(&url.to_string()).map_err(|_| unreadable())?;
     let mut there = base.join(said).map_err(|_| unreadable())?;
     there.set_fragment(None);
@@ -23,7 +33,7 @@ pub(super) fn endpoint(upstream: &str, url: &Uri, said: &[u8]) -> Result<Uri, Fa
         && there.username().is_empty()
         && there.password().is_none();
     if !stays {
-        let (here, there) = (shown(&base), shown(&there));
+        let (here, there) = (shown(&base), redaction::clean(&shown(&there), &*named.carried));
         let what = format!(
             "{here} wants messages posted to {there}: not done, it would take the credentials to \
              another origin"
@@ -61,12 +71,39 @@ fn shown(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use http::HeaderValue;
+
     use super::*;
 
     const URL: &str = "https://gw.example/team/sse?tenant=7";
 
+    fn named(said: &[u8]) -> Endpoint {
+        let secret = HeaderValue::from_static("Bearer s3cr3t-token");
+        Endpoint {
+            reference: Bytes::copy_from_slice(said),
+            carried: Arc::new([secret.clone(), HeaderValue::from_static("acme-tenant")]),
+            secrets: Arc::new([secret]),
+        }
+    }
+
     fn resolved(said: &str) -> Result<String, Failure> {
-        endpoint("the upstream", &URL.parse().unwrap(), said.as_bytes()).map(|uri| uri.to_string())
+        let resolved = endpoint("the upstream", &URL.parse().unwrap(), &named(said.as_bytes()));
+        resolved.map(|uri| uri.to_string())
+    }
+
+    #[test]
+    fn what_was_sent_is_neither_posted_to_nor_told() {
+        for said in ["/m?token=s3cr3t-token", "https://s3cr3t-token.example/", "/s3cr3t%2Dtoken"] {
+            let failure = resolved(said).unwrap_err();
+            assert!(failure.what().contains("repeats"), "{failure}");
+            assert!(!format!("{failure:?}").contains("s3cr3t"), "{failure:?}");
+        }
+        assert!(resolved("/acme-tenant/m").is_ok(), "which may be a tenant's name");
+        let failure = resolved("https://acme-tenant.example/m").unwrap_err();
+        assert!(!failure.what().contains("acme"), "{failure}");
     }
 
     #[test]
@@ -109,6 +146,19 @@ mod tests {
             assert!(failure.what().contains("no URL"), "{failure}");
             assert!(!format!("{failure:?}").contains("canary"));
         }
-        assert!(endpoint("x", &URL.parse().unwrap(), b"/\xff").is_err());
+        assert!(endpoint("x", &URL.parse().unwrap(), &named(b"/\xff")).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_named_stays_on_the_origin_or_is_refused(
+            said in "(https?:|wss:)?[/\\\\]{0,3}[a-z@.:?#\\[\\]\\t é%]{0,20}(gw.example)?.{0,20}",
+        ) {
+            if let Ok(uri) = endpoint("x", &URL.parse().unwrap(), &named(said.as_bytes())) {
+                proptest::prop_assert_eq!(uri.scheme_str(), Some("https"));
+                let authority = uri.authority().unwrap().as_str();
+                proptest::prop_assert_eq!(authority, "gw.example");
+            }
+        }
     }
 }

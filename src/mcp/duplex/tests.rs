@@ -1,6 +1,7 @@
 //! The channel as tables: what comes in, what must go out.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod any;
 mod lost;
 
 use std::{sync::Arc, time::Duration};
@@ -10,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::*;
 use crate::mcp::{
-    exchange::{End, Position},
+    exchange::{End, Endpoint, Position},
     refusal::Refusal,
 };
 
@@ -145,7 +146,9 @@ impl Table {
             Kind::WebSocket => did,
             Kind::HttpSse { .. } => {
                 assert_eq!(did, []);
-                self.on(Event::Endpoint(channel, Bytes::copy_from_slice(endpoint.as_bytes())))
+                let reference = Bytes::copy_from_slice(endpoint.as_bytes());
+                let (carried, secrets) = (Arc::new([]), Arc::new([]));
+                self.on(Event::Endpoint(channel, Endpoint { reference, carried, secrets }))
             }
         }
     }

@@ -343,9 +343,9 @@ async fn answer(
 }
 
 /// A status with a text.
-fn status(status: u16, text: &'static str) -> Answer {
+fn status(status: u16, text: impl Into<Bytes>) -> Answer {
     use http_body_util::{BodyExt as _, Full};
-    let body = Full::new(Bytes::from_static(text.as_bytes()));
+    let body = Full::new(text.into());
     let body = UnsyncBoxBody::new(body.map_err(|never| match never {}));
     Response::builder().status(status).body(body).unwrap()
 }

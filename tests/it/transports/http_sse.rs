@@ -20,7 +20,10 @@ fn a_session_is_carried_with_all_that_is_in_it() {
     a_session_with_all_that_is_in_it(&pki, &server);
     let heads = server.heads();
     let ways: Vec<_> = heads.iter().map(|it| (&*it.method, &*it.target)).take(3).collect();
-    assert_eq!(ways, [("POST", "/sse"), ("GET", "/sse"), ("POST", "/messages?session=0")]);
+    assert_eq!(
+        ways,
+        [("POST", "/sse"), ("GET", "/sse"), ("POST", "/messages?session=canary-session-0")]
+    );
     assert!(heads.iter().all(|head| head.client.as_deref() == Some("CN=client")), "{heads:?}");
     assert_eq!(heads[1].headers["accept"], "text/event-stream");
 }
@@ -33,6 +36,11 @@ fn each_request_has_its_credentials() {
     let mut client = Client::start(&program.arg("--debug"));
     client.handshake();
     client.tool("echo", json!({}));
+    // Nor the session, which hangs on the endpoint.
+    server.instead(Instead::RefusePost(403));
+    let id = client.call("echo", json!({}));
+    let error = client.error(&id);
+    assert!(error["message"].as_str().unwrap().contains("Could not find session"), "{error}");
     for head in server.heads() {
         assert_eq!(head.headers["authorization"], "Bearer canary-token", "{head:?}");
     }
@@ -73,10 +81,22 @@ fn an_endpoint_elsewhere_gets_no_message_and_no_credentials() {
 }
 
 #[test]
+fn an_endpoint_that_repeats_a_secret_is_not_used() {
+    let pki = Pki::new();
+    let server = Duplex::http_sse(&pki);
+    server.instead(Instead::Endpoint("/messages?token=canary-token".into()));
+    let program = server.bridge(&pki).args(["--bearer", "env:TOKEN"]).env("TOKEN", "canary-token");
+    let refusal = Refusal::of_initialize(&program);
+    refusal.says("response", &["repeats what it was sent"], "");
+    assert!(!refusal.message.contains("canary"), "{refusal:?}");
+    assert!(server.heads().iter().all(|head| head.target == "/sse"));
+}
+
+#[test]
 fn a_relative_endpoint_is_resolved_against_the_url() {
     let pki = Pki::new();
     let server = Duplex::http_sse(&pki);
-    server.instead(Instead::Endpoint("messages?session=0".into()));
+    server.instead(Instead::Endpoint("messages?session=canary-session-0".into()));
     let mut client = connected(&pki, &server);
     assert_eq!(client.tool("echo", json!({})), json!({}));
 }

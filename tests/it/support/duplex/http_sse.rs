@@ -11,6 +11,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{Answer, Instead, Said, Shared, status};
 
+/// How the name of a session begins.
+const SESSION: &str = "canary-session-";
+
 pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/sse") => listen(shared),
@@ -33,7 +36,7 @@ fn listen(shared: &Arc<Shared>) -> Answer {
     let endpoint = match instead {
         Some(Instead::Endpoint(endpoint)) => Some(endpoint),
         Some(Instead::NoEndpoint) => None,
-        _ => Some(format!("/messages?session={channel}")),
+        _ => Some(format!("/messages?session={SESSION}{channel}")),
     };
     let first = endpoint.map(|endpoint| format!("event: endpoint\ndata: {endpoint}\n\n"));
     let stream = Stream { first, said, gone: Gone { shared: Arc::clone(shared), channel } };
@@ -79,15 +82,20 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Frame<Bytes>>, Stream)> 
 
 async fn post(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     let query = request.uri().query().unwrap_or_default();
-    let channel: usize = query.strip_prefix("session=").unwrap().parse().unwrap();
+    let channel: usize = query
+        .strip_prefix("session=")
+        .and_then(|it| it.strip_prefix(SESSION))
+        .unwrap()
+        .parse()
+        .unwrap();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let refused = shared.note(|record| record.take(|it| matches!(it, Instead::RefusePost(_))));
     if let Some(Instead::RefusePost(code)) = refused {
-        return status(code, "Could not find session");
+        return status(code, format!("Could not find session {SESSION}{channel}"));
     }
     let known = shared.note(|record| record.channels.get(channel).is_some_and(Option::is_some));
     if !known {
-        return status(404, "Could not find session");
+        return status(404, format!("Could not find session {SESSION}{channel}"));
     }
     shared.heard(channel, &serde_json::from_slice(&body).unwrap());
     status(202, "Accepted")
