@@ -274,6 +274,7 @@ fn bridge(said: &Layers, url: &UpstreamUrl) -> Result<bridge::Settings, Failure>
     Ok(bridge::Settings {
         uri: url.uri().clone(),
         upstream: url.origin(),
+        websocket: url.is_websocket(),
         max_message,
         idle_timeout,
         max_in_flight: MAX_IN_FLIGHT,

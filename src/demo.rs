@@ -151,6 +151,7 @@ impl Demo {
         let settings = bridge::Settings {
             uri: self.url.uri().clone(),
             upstream: self.url.origin(),
+            websocket: false,
             max_message: 1 << 20,
             idle_timeout: Duration::from_secs(60),
             max_in_flight: 64,

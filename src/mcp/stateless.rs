@@ -100,7 +100,7 @@ impl Stateless {
         match event {
             Event::FromClient(message) => self.client_sent(message),
             // There are no sessions here ("Earlier Streamable HTTP Revisions").
-            Event::Head(..) => {}
+            Event::Head(..) | Event::Endpoint(..) => {}
             Event::FromServer(exchange, message) => self.server_sent(exchange, &message),
             Event::Ended(exchange, end, _) => self.ended(exchange, end),
             Event::Elapsed(Timer::Probe(exchange)) => self.probe_elapsed(exchange),
@@ -199,7 +199,7 @@ impl Stateless {
             mirrored.extend(self.annotations.headers(tool, metadata.arguments));
         }
         let version = metadata.version_header();
-        Context { session: None, version, mirrored: Some(mirrored.into()) }
+        Context { session: None, version, mirrored: Some(mirrored.into()), endpoint: None }
     }
 
     fn name(&mut self) -> ExchangeId {

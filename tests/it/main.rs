@@ -22,3 +22,4 @@ mod stateless;
 mod streams;
 mod support;
 mod tls;
+mod transports;
