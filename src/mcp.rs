@@ -20,3 +20,4 @@ pub mod session;
 pub mod sse;
 pub mod stateless;
 pub mod subject;
+pub mod translate;

@@ -143,6 +143,10 @@ pub enum Timer {
     Probe(ExchangeId),
     /// What was due on a channel, named by an exchange of its machine.
     Channel(ExchangeId, Due),
+    /// The subscription so counted has had its time to be acknowledged, or its pause.
+    Subscription(u64),
+    /// It is time to ask a server again that wanted to be asked later.
+    Again(u64),
 }
 
 /// What a timer of a channel is for.

@@ -19,6 +19,10 @@ use crate::{
 
 /// The headers of a request do not fit its body (2026-07-28 basic, "Error Codes").
 pub const HEADER_MISMATCH: i64 = -32_020;
+/// A request needs a capability that the client has not declared (the same table).
+pub const MISSING_CAPABILITY: i64 = -32_021;
+/// The server does not speak the revision of a request (the same table).
+pub const UNSUPPORTED_VERSION: i64 = -32_022;
 /// JSON-RPC 2.0 section 5.1.
 pub const METHOD_NOT_FOUND: i64 = -32_601;
 
