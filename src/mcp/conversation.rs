@@ -213,6 +213,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::mcp::exchange::Position;
 
     /// The era whose machine posts what the client says; none where nothing is posted.
     fn posted(conversation: &mut Conversation, text: &str) -> Option<Era> {
@@ -264,6 +265,80 @@ mod tests {
         let mut conversation = conversation();
         assert_eq!(posted(&mut conversation, MODERN), Some(Era::Modern));
         assert!(conversation.handle(Event::ClientClosed).is_empty());
+        let commands = conversation.handle(Event::Expired);
+        let finished = commands.iter().filter(|it| matches!(it, Command::Finished)).count();
+        assert_eq!(finished, 1, "{commands:?}");
+    }
+
+    /// What follows when the client's `initialize`, and what it wrote ahead, is refused so.
+    fn refused(conversation: &mut Conversation, status: u16, body: &'static str) -> Vec<Command> {
+        let message = Message::parse(Bytes::from_static(INITIALIZE.as_bytes())).unwrap();
+        let commands = conversation.handle(Event::FromClient(message));
+        let Some(Command::Post { exchange, .. }) = commands.first() else { return commands };
+        posted(conversation, NEITHER);
+        let refusal = Refusal {
+            status: http::StatusCode::from_u16(status).unwrap(),
+            headers: http::HeaderMap::new(),
+            body: Bytes::from_static(body.as_bytes()),
+            carried: [].into(),
+            presented: None,
+        };
+        let end = End::Refused(Box::new(refusal));
+        conversation.handle(Event::Ended(*exchange, end, Position::default()))
+    }
+
+    fn listened(commands: &[Command]) -> Option<ExchangeId> {
+        commands.iter().find_map(|command| match command {
+            Command::Listen { exchange, .. } => Some(*exchange),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn an_initialize_that_is_not_taken_by_post_is_given_to_http_sse() {
+        for status in [400, 404, 405] {
+            let mut conversation = conversation();
+            let commands = refused(&mut conversation, status, "Method Not Allowed");
+            let listened = listened(&commands).unwrap();
+            assert!(is_of_channel(listened) && !conversation.settled(listened));
+            // If that is nothing either, both requests are told, and the next begins with POST.
+            let end = End::Complete { accepted: false };
+            let event = Event::Ended(listened, end, Position::default());
+            let told = conversation.handle(event);
+            let told = told.iter().filter(|it| matches!(it, Command::Deliver(_))).count();
+            assert_eq!(told, 2, "{status}");
+            assert_eq!(posted(&mut conversation, INITIALIZE), Some(Era::Legacy));
+        }
+    }
+
+    #[test]
+    fn a_refusal_in_the_words_of_mcp_is_an_answer() {
+        for (status, body) in [
+            (401, ""),
+            (500, ""),
+            (400, r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no"}}"#),
+            (400, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32020,"message":"modern"}}"#),
+        ] {
+            let commands = refused(&mut conversation(), status, body);
+            assert!(matches!(commands.first(), Some(Command::Deliver(_))), "{commands:?}");
+        }
+    }
+
+    #[test]
+    fn a_fall_back_after_the_end_of_input_finishes_once() {
+        let mut conversation = conversation();
+        assert_eq!(posted(&mut conversation, INITIALIZE), Some(Era::Legacy));
+        assert!(conversation.handle(Event::ClientClosed).is_empty());
+        let refusal = Refusal {
+            status: http::StatusCode::NOT_FOUND,
+            headers: http::HeaderMap::new(),
+            body: Bytes::new(),
+            carried: [].into(),
+            presented: None,
+        };
+        let end = End::Refused(Box::new(refusal));
+        let commands = conversation.handle(Event::Ended(ExchangeId(1), end, Position::default()));
+        assert!(listened(&commands).is_some(), "{commands:?}");
         let commands = conversation.handle(Event::Expired);
         let finished = commands.iter().filter(|it| matches!(it, Command::Finished)).count();
         assert_eq!(finished, 1, "{commands:?}");

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::AtomicUsize;
 
+use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use tokio::{
@@ -14,6 +15,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::{
+    service::Outlived,
     tls::Http,
     upstream::fixture::{
         Answer, Ca, Server, answer, head, post, request, reset, settings, started, text,
@@ -106,6 +108,35 @@ async fn a_new_generation_gets_new_connections_and_an_old_stream_goes_on() {
     }
     drop(chunks);
     assert_eq!(text(old).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn what_was_upgraded_knows_when_it_has_outlived_its_identity() {
+    let ca = Ca::new();
+    let server = Server::http(Some(ca.server(true, &["h2", "http/1.1"])), |_, _| async {
+        let mut response = answer("");
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert("connection", "upgrade".parse().unwrap());
+        headers.insert("upgrade", "websocket".parse().unwrap());
+        response
+    })
+    .await;
+    let url = server.url("wss");
+    let settings =
+        Settings { maximum_age: Duration::ZERO, upgrades: true, ..settings(url.clone()) };
+    let (service, rotate) = started(&settings, ca.trusted(true, Http::Auto).await);
+    let mut asking = request(&url);
+    *asking.method_mut() = http::Method::GET;
+    *asking.body_mut() = Bytes::new();
+    asking.headers_mut().insert("connection", "upgrade".parse().unwrap());
+    asking.headers_mut().insert("upgrade", "websocket".parse().unwrap());
+    let mut response = service.clone().oneshot(asking).await.unwrap();
+    assert_eq!(response.version(), Version::HTTP_11);
+    let mut outlived = response.extensions_mut().remove::<Outlived>().unwrap().0();
+    assert!((&mut outlived).now_or_never().is_none());
+    rotate.send(ca.trusted(true, Http::Auto).await).unwrap();
+    assert!(outlived.await.what().contains("rotated"));
 }
 
 #[tokio::test]
