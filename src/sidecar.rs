@@ -112,12 +112,13 @@ pub async fn run(
         drain,
         observers,
     });
+    let secured = listeners.public.iter().find_map(Listener::tls).cloned();
     let admin = listeners.admin.zip(figures).map(|(listener, figures)| {
         tracing::info!("telling of itself on {}", listener.name());
         let users = forward.guard.users.clone();
         let guard = guard::Settings { users, ..guard::Settings::default() };
         // It tells that we leave, and is not waited for.
-        let admin = Admin { forward: Arc::downgrade(&forward), figures, guard };
+        let admin = Admin { forward: Arc::downgrade(&forward), figures, guard, listener: secured };
         tokio::spawn(admin::serve(listener, admin))
     });
     for listener in listeners.public {
