@@ -11,6 +11,7 @@ mod forward;
 pub mod guard;
 mod heard;
 mod hops;
+mod keepalive;
 pub mod listener;
 pub mod notify;
 mod path;
