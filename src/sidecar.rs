@@ -25,6 +25,7 @@ mod secure;
 mod sessions;
 mod trace;
 mod tunnel;
+mod window;
 
 use std::{sync::Arc, time::Duration};
 
