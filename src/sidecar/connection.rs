@@ -25,7 +25,7 @@ use tokio::{
 use super::{
     drain::{Drain, GRACE},
     forward::Forward,
-    heard::{Heard, Undone},
+    heard::{Heard, Undone, stuck},
     peer::Peer,
     window::{Streams, Taken},
 };
@@ -121,13 +121,6 @@ fn tell(peer: &Peer, error: &(dyn Error + Send + Sync + 'static), undone: &Undon
         // The caller went away.
         tracing::debug!(%peer, %error, "a connection ended");
     }
-}
-
-/// Tells of a caller who takes nothing of what it asked for.
-pub(super) fn stuck(peer: &Peer) {
-    let hint = "--body-timeout gives it more time";
-    let what = "nothing of an answer was taken for too long";
-    tracing::warn!(%peer, rule = "stuck", stage = "downstream", hint, "{what}");
 }
 
 /// Tells of a caller who is too slow to say what it wants.

@@ -19,7 +19,7 @@ use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{connection::stuck, peer::Peer};
+use super::{heard::stuck, peer::Peer};
 
 /// What must be taken in one go: a caller who is slow takes this much in any time that is sensible.
 const PIECE: usize = 16 * 1024;
