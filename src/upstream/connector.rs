@@ -75,11 +75,6 @@ impl Connector {
         Self(Arc::new(Way { upstream, proxy, tls, config, limit }))
     }
 
-    /// Whether nothing but HTTP/2 is offered.
-    pub(super) fn is_h2_alone(&self) -> bool {
-        is_h2_alone(&self.0.config)
-    }
-
     /// Makes a connection within `limit` and ends it, without a byte of HTTP.
     pub(super) async fn knock(&self, limit: Duration) -> Result<(), Failure> {
         let (way, started) = (&self.0, Instant::now());
@@ -93,11 +88,16 @@ impl Connector {
         let patience = took.max(REFUSAL).min(limit.saturating_sub(took));
         let heard = timeout(patience, stream.read_u8()).await;
         // Who is slow to hear of the end hears it from the kernel.
-        let _ = stream.shutdown().now_or_never();
+        let _ = timeout(Duration::ZERO, stream.shutdown()).await;
         match heard {
             Err(_) | Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(way.refused(error)),
         }
+    }
+
+    /// Whether nothing but HTTP/2 is offered.
+    pub(super) fn is_h2_alone(&self) -> bool {
+        is_h2_alone(&self.0.config)
     }
 }
 
