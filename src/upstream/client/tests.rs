@@ -3,6 +3,7 @@
 
 use std::sync::atomic::AtomicUsize;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use tokio::{
