@@ -29,9 +29,9 @@ use super::{
     peer::Peer,
 };
 
-/// A request's head; a cookie or a token in it can be a few KiB.
+/// A request's head; a cookie or a token in it can be a few KiB. HTTP/1.1 has at most 100 headers:
+/// hyper's own bound, for which it has room on the stack.
 const HEAD_AT_MOST: usize = 64 * 1024;
-const HEADERS_AT_MOST: usize = 128;
 /// HTTP/2: requests of one connection at a time.
 const STREAMS_AT_MOST: u32 = 256;
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -70,9 +70,11 @@ where
         sleep(GRACE).await;
     });
     let mut first = pin!(sleep(head));
-    let (mut told, mut settled) = (false, false);
+    let mut told = false;
     loop {
+        let waits = !asked.load(Ordering::Relaxed);
         tokio::select! {
+            biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tell(&peer, &*error, &undone);
@@ -80,16 +82,13 @@ where
                 return;
             }
             // Who has not said anything whole by now does not mean to.
-            () = &mut first, if !settled => {
-                settled = true;
-                if !asked.load(Ordering::Relaxed) {
-                    if undone.has_begun() {
-                        slow(&peer);
-                    } else {
-                        tracing::debug!(%peer, "a connection without a request was closed");
-                    }
-                    return;
+            () = &mut first, if waits => {
+                if undone.has_begun() {
+                    slow(&peer);
+                } else {
+                    tracing::debug!(%peer, "a connection without a request was closed");
                 }
+                return;
             }
             () = &mut leaving, if !told => {
                 told = true;
@@ -109,7 +108,7 @@ fn tell(peer: &Peer, error: &(dyn Error + Send + Sync + 'static), undone: &Undon
     // The other time limit is that of a ping.
     let head_is_late = http.is_some_and(|it| it.is_timeout() && it.source().is_none());
     if malformed {
-        let hint = "a request must be HTTP/1.1 or HTTP/2, its head within 64 KiB and 128 headers";
+        let hint = "a request must be HTTP/1.1 or HTTP/2, its head within 64 KiB and 100 headers";
         tracing::warn!(%peer, rule = "malformed", stage = "downstream", hint, "{error}");
     } else if head_is_late && undone.has_begun() {
         slow(peer);
@@ -136,8 +135,7 @@ fn protocol(head: Duration) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
-        .max_buf_size(HEAD_AT_MOST)
-        .max_headers(HEADERS_AT_MOST);
+        .max_buf_size(HEAD_AT_MOST);
     protocol
         .http2()
         .timer(TokioTimer::new())
