@@ -101,7 +101,8 @@ pub async fn run(
     let (drain, mut leave) = drain::new();
     // What nobody can ask for is not counted.
     let figures = listeners.admin.as_ref().map(|_| Arc::new(Figures::new(&watched.told)));
-    let observers = Observers { ledger: watched.ledger, figures: figures.clone() };
+    let observers =
+        Observers { ledger: watched.ledger, figures: figures.clone(), ..Observers::default() };
     let forward = Arc::new(Forward {
         lanes: routes.into_iter().map(route::Lane::new).collect::<Result<_, _>>()?,
         guard: settings.guard,
