@@ -11,7 +11,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::{Method, StatusCode, Version};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tower::service_fn;
@@ -86,10 +87,9 @@ impl Upstream {
         }
         let mut pool = self.pool();
         // HTTP/2 servers end a connection every thousand requests or so, and say which ones they
-        // did not get to; and an identity is refused where the other side has rotated first. Other
-        // requests need no copy, whose map of headers is dear.
+        // did not get to; and an identity is refused where the other side has rotated first.
         let again = self.multiplexed.load(Ordering::Relaxed) || pool.generation.rotates();
-        let mut spare = again.then(|| (request.clone(), TRIES - 1));
+        let mut spare = again.then(|| (Spare::of(&request), TRIES - 1));
         let mut request = request;
         loop {
             let shown = heads::request(&request);
@@ -108,8 +108,8 @@ impl Upstream {
                 }
             };
             tracing::debug!(upstream = %url, "not processed, as it says: sending once more");
-            spare = (left > 1).then(|| (again.clone(), left - 1));
-            request = again;
+            request = again.request();
+            spare = (left > 1).then_some((again, left - 1));
             pool = self.pool();
         }
     }
@@ -170,6 +170,33 @@ impl Upstream {
         }
         let source = Arc::clone(&self.source);
         response.map(|body| Body::new(Arriving::new(body, (generation, lease), source, listens)))
+    }
+}
+
+/// What it takes to send a request once more. A list of headers: to clone the map itself is dear.
+struct Spare {
+    method: Method,
+    uri: Uri,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+}
+
+impl Spare {
+    fn of(request: &Request) -> Self {
+        let mut headers = Vec::with_capacity(request.headers().len());
+        headers.extend(request.headers().iter().map(|(name, value)| (name.clone(), value.clone())));
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Self { method, uri, headers, body: request.body().clone() }
+    }
+
+    fn request(&self) -> Request {
+        let mut request = Request::new(self.body.clone());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        for (name, value) in &self.headers {
+            request.headers_mut().append(name, value.clone());
+        }
+        request
     }
 }
 

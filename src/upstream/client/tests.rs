@@ -3,7 +3,6 @@
 
 use std::sync::atomic::AtomicUsize;
 
-use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use tokio::{
