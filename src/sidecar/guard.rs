@@ -185,11 +185,11 @@ fn host(settings: &Settings, head: &Parts, peer: &Peer) -> Result<(), Denied> {
     if host.as_str().contains('@') {
         return Err(Denied::Host);
     }
-    let name = host.host().to_ascii_lowercase();
-    let listed = settings.hosts.contains(&name);
+    let name = host.host();
+    let listed = settings.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
     // A listener for the network is guarded by certificates or a token, which no page can send.
     let unlisted = peer.exposed && settings.hosts.is_empty();
-    if listed || unlisted || is_loopback(&name) { Ok(()) } else { Err(Denied::Host) }
+    if listed || unlisted || is_loopback(name) { Ok(()) } else { Err(Denied::Host) }
 }
 
 fn origin(settings: &Settings, headers: &HeaderMap) -> Result<(), Denied> {
