@@ -4,15 +4,19 @@
 use std::{
     convert::Infallible,
     error::Error,
+    future::poll_fn,
+    mem,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
-use hyper::service::service_fn;
+use http::{Request, Response};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -24,7 +28,7 @@ use tokio::{
 
 use super::{
     drain::{Drain, GRACE},
-    forward::Forward,
+    forward::{Forward, Streaming},
     heard::{Heard, Undone},
     peer::Peer,
 };
@@ -44,22 +48,14 @@ pub(super) async fn serve<S>(forward: Arc<Forward>, stream: S, peer: Peer, drain
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (peer, asked) = (Arc::new(peer), Arc::new(AtomicBool::new(false)));
-    let head = forward.times.head;
-    let leaving = drain.leaving();
+    let (head, leaving) = (forward.times.head, drain.leaving());
     let (stream, undone) = Heard::new(stream, forward.times.body);
+    let caller = Arc::new(Caller { forward, peer, drain, undone, asked: AtomicBool::new(false) });
     let service = {
-        let (peer, asked) = (Arc::clone(&peer), Arc::clone(&asked));
-        let undone = Arc::clone(&undone);
+        let caller = Arc::clone(&caller);
         service_fn(move |request| {
-            asked.store(true, Ordering::Relaxed);
-            let (forward, peer) = (Arc::clone(&forward), Arc::clone(&peer));
-            let (undone, drain) = (Arc::clone(&undone), drain.clone());
-            async move {
-                let response = forward.answer(request, &peer, &drain).await;
-                undone.answered();
-                Ok::<_, Infallible>(response)
-            }
+            let caller = Arc::clone(&caller);
+            async move { Ok::<_, Infallible>(caller.answer(request).await) }
         })
     };
     let protocol = protocol(head);
@@ -70,31 +66,57 @@ where
         sleep(GRACE).await;
     });
     let mut first = pin!(sleep(head));
-    let mut told = false;
+    let Caller { peer, undone, drain, asked, .. } = &*caller;
+    let (mut told, mut listens) = (false, false);
     loop {
-        let waits = !asked.load(Ordering::Relaxed);
         tokio::select! {
             biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    tell(&peer, &*error, &undone);
+                    tell(peer, &*error, undone);
                 }
                 return;
             }
             // Who has not said anything whole by now does not mean to.
-            () = &mut first, if waits => {
+            () = poll_fn(|cx| match asked.load(Ordering::Relaxed) {
+                true => Poll::Pending,
+                false => first.as_mut().poll(cx),
+            }) => {
                 if undone.has_begun() {
-                    slow(&peer);
+                    slow(peer);
                 } else {
                     tracing::debug!(%peer, "a connection without a request was closed");
                 }
                 return;
             }
-            () = &mut leaving, if !told => {
+            // Once it has been polled it wakes this task, and need not be at each of its steps.
+            () = poll_fn(|cx| match mem::replace(&mut listens, true) && !drain.is_leaving() {
+                true => Poll::Pending,
+                false => leaving.as_mut().poll(cx),
+            }), if !told => {
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }
         }
+    }
+}
+
+/// What the requests of one connection have in common.
+struct Caller {
+    forward: Arc<Forward>,
+    peer: Peer,
+    drain: Drain,
+    undone: Arc<Undone>,
+    /// Whether there was a request.
+    asked: AtomicBool,
+}
+
+impl Caller {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Streaming> {
+        self.asked.store(true, Ordering::Relaxed);
+        let response = self.forward.answer(request, &self.peer, &self.drain).await;
+        self.undone.answered();
+        response
     }
 }
 
