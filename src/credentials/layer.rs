@@ -72,8 +72,8 @@ struct Stack {
 struct Attempt {
     response: Response,
     generations: Vec<Generation>,
-    carried: Vec<HeaderValue>,
-    secrets: Vec<HeaderValue>,
+    /// The sensitive values, and whether each is a secret.
+    carried: Vec<(HeaderValue, bool)>,
 }
 
 impl Stack {
@@ -123,13 +123,15 @@ impl Stack {
                 attempt.response = Response::from_parts(parts, body);
             }
         }
-        let Attempt { mut response, carried, secrets, .. } = attempt;
+        let Attempt { mut response, carried, .. } = attempt;
         if !response.status().is_success() {
-            response.extensions_mut().insert(Secrets(secrets.into()));
+            let secrets = carried.iter().filter(|(_, is_secret)| *is_secret);
+            let secrets = secrets.map(|(value, _)| value.clone()).collect();
+            response.extensions_mut().insert(Secrets(secrets));
             // What later stages added, such as cookies, is told by them.
             let later = response.extensions_mut().remove::<Carried>();
             let later = later.iter().flat_map(|carried| carried.0.iter().cloned());
-            let all = carried.into_iter().chain(later).collect();
+            let all = carried.into_iter().map(|(value, _)| value).chain(later).collect();
             response.extensions_mut().insert(Carried(all));
         }
         Ok(response)
@@ -170,12 +172,11 @@ impl Stack {
         for credential in &self.credentials {
             generations.push(credential.apply(&mut request).await?);
         }
-        let sensitive = || request.headers().iter().filter(|(_, value)| value.is_sensitive());
-        let carried = sensitive().map(|(_, value)| value.clone()).collect();
-        let secret = sensitive().filter(|(name, _)| !self.fixed.contains(name));
-        let secrets = secret.map(|(_, value)| value.clone()).collect();
+        let sensitive = request.headers().iter().filter(|(_, value)| value.is_sensitive());
+        let is_secret = |name| !self.fixed.contains(name);
+        let carried = sensitive.map(|(name, value)| (value.clone(), is_secret(name))).collect();
         let response = inner.ready().await?.call(request).await?;
-        Ok(Attempt { response, generations, carried, secrets })
+        Ok(Attempt { response, generations, carried })
     }
 
     /// Tells every credential, since any of them can be the one; whether one was renewed.

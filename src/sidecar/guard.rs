@@ -33,6 +33,9 @@ const METHODS: [Method; 7] = [
     Method::OPTIONS,
 ];
 
+/// What browsers say of where a request comes from.
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// What is allowed besides what always is.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -196,7 +199,7 @@ fn origin(settings: &Settings, headers: &HeaderMap) -> Result<(), Denied> {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else {
         // A page that loads an image or a script sends no origin, but browsers say what it is.
-        let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+        let site = headers.get(SITE).map(HeaderValue::as_bytes);
         return match site {
             None | Some(b"same-origin" | b"none") => Ok(()),
             Some(_) => Err(Denied::Origin),
