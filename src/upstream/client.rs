@@ -39,10 +39,7 @@ const TRIES: usize = 3;
 
 pub(super) fn service(settings: &Settings, tls: Generations) -> Result<HttpService, Failure> {
     let upstream = Arc::new(Upstream::new(settings.clone(), tls)?);
-    Ok(HttpService::new(service_fn(move |request| {
-        let upstream = Arc::clone(&upstream);
-        async move { upstream.exchange(request).await }
-    })))
+    Ok(HttpService::new(service_fn(move |request| Arc::clone(&upstream).exchange(request))))
 }
 
 struct Upstream {
@@ -79,7 +76,7 @@ impl Upstream {
         })
     }
 
-    async fn exchange(&self, request: Request) -> Result<Response, Failure> {
+    async fn exchange(self: Arc<Self>, mut request: Request) -> Result<Response, Failure> {
         let url = &self.settings.url;
         if !url.is_origin_of(request.uri()) {
             let what = format!("a request for another origin than {} was not sent", url.origin());
@@ -90,7 +87,6 @@ impl Upstream {
         // did not get to; and an identity is refused where the other side has rotated first.
         let again = self.multiplexed.load(Ordering::Relaxed) || pool.generation.rotates();
         let mut spare = again.then(|| (Spare::of(&request), TRIES - 1));
-        let mut request = request;
         loop {
             let shown = heads::request(&request);
             let listens = request.method() == Method::GET;

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http_body_util::Full;
 use hyper::{
     body::Incoming,
@@ -117,14 +118,15 @@ impl Connection {
     }
 
     /// Sends a request; the response, when its head is there.
-    pub(super) async fn send(
+    pub(super) fn send(
         &mut self,
         request: Outgoing,
-    ) -> Result<http::Response<Incoming>, TrySendError<Outgoing>> {
+    ) -> impl Future<Output = Result<http::Response<Incoming>, TrySendError<Outgoing>>> + Send + use<>
+    {
         self.used = true;
         match &mut self.sender {
-            Sender::One(sender) => sender.try_send_request(request).await,
-            Sender::Two(sender, _) => sender.try_send_request(request).await,
+            Sender::One(sender) => Either::Left(sender.try_send_request(request)),
+            Sender::Two(sender, _) => Either::Right(sender.try_send_request(request)),
         }
     }
 
