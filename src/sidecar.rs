@@ -193,7 +193,8 @@ fn admit(listener: &Listener, mut stream: Stream, peer: Peer, forward: &Arc<Forw
     let (tls, counted) = (listener.tls().cloned(), forward.observers.connection());
     tokio::spawn(async move {
         match tls {
-            Some(tls) => secure::shake(forward, stream, peer, tls).await,
+            // Boxed: without TLS a connection takes half the memory.
+            Some(tls) => secure::shake(forward, stream, peer, tls).boxed().await,
             None => {
                 let drain = forward.drain.clone();
                 connection::serve(forward, stream, peer, drain).await;
