@@ -153,11 +153,7 @@ pub(super) fn slow(peer: &Peer) {
 
 fn protocol(head: Duration) -> auto::Builder<TokioExecutor> {
     let mut protocol = auto::Builder::new(TokioExecutor::new());
-    protocol
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head)
-        .max_buf_size(HEAD_AT_MOST);
+    protocol.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(HEAD_AT_MOST);
     protocol
         .http2()
         .timer(TokioTimer::new())

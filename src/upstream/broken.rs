@@ -26,9 +26,8 @@ pub(super) enum Ended {
 pub(super) fn is_handshake(ended: &Ended) -> bool {
     match ended {
         Ended::Unconnected(failure) => failure.stage() == Stage::Tls,
-        Ended::Broken(broken) => last_words(broken).is_some_and(|said| {
-            !may_have_been_sent(broken) || Tls::is_identity_refused(said)
-        }),
+        Ended::Broken(broken) => last_words(broken)
+            .is_some_and(|said| !may_have_been_sent(broken) || Tls::is_identity_refused(said)),
     }
 }
 

@@ -9,13 +9,13 @@
 use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::future::{BoxFuture, FutureExt as _, Shared, WeakShared};
 use http::{HeaderValue, Uri, header, uri};
 use hyper::body::Incoming;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Settings,
@@ -284,3 +284,6 @@ impl Lease {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
