@@ -103,7 +103,8 @@ pub async fn run(
     let (drain, mut leave) = drain::new();
     // What nobody can ask for is not counted.
     let figures = listeners.admin.as_ref().map(|_| Arc::new(Figures::new(&watched.told)));
-    let observers = Observers { ledger: watched.ledger, figures: figures.clone() };
+    let observers =
+        Observers { ledger: watched.ledger, figures: figures.clone(), ..Observers::default() };
     let forward = Arc::new(Forward {
         lanes: routes.into_iter().map(route::Lane::new).collect::<Result<_, _>>()?,
         guard: settings.guard,
@@ -195,7 +196,8 @@ fn admit(listener: &Listener, mut stream: Stream, peer: Peer, forward: &Arc<Forw
     let (tls, counted) = (listener.tls().cloned(), forward.observers.connection());
     tokio::spawn(async move {
         match tls {
-            Some(tls) => secure::shake(forward, stream, peer, tls).await,
+            // Boxed: without TLS a connection takes half the memory.
+            Some(tls) => secure::shake(forward, stream, peer, tls).boxed().await,
             None => {
                 let drain = forward.drain.clone();
                 connection::serve(forward, stream, peer, drain).await;

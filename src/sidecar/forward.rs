@@ -2,14 +2,14 @@
 //! on its way back, as it comes.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, request::Parts};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -179,8 +179,13 @@ impl Forward {
             return Err(Refusal::TooLong(self.max_message));
         }
         let room = self.room.body(size).await?;
-        let read = timeout(self.times.body, Limited::new(body, self.max_message).collect());
-        match read.await {
+        let mut read = pin!(Limited::new(body, self.max_message).collect());
+        let read = match read.as_mut().now_or_never() {
+            // It came with the head, as most do: no timer is needed.
+            Some(read) => Ok(read),
+            None => timeout(self.times.body, read).await,
+        };
+        match read {
             Ok(Ok(body)) => Ok((body.to_bytes(), room)),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Refusal::TooLong(self.max_message))

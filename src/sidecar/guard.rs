@@ -33,6 +33,9 @@ const METHODS: [Method; 7] = [
     Method::OPTIONS,
 ];
 
+/// What browsers say of where a request comes from.
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// What is allowed besides what always is.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -185,18 +188,18 @@ fn host(settings: &Settings, head: &Parts, peer: &Peer) -> Result<(), Denied> {
     if host.as_str().contains('@') {
         return Err(Denied::Host);
     }
-    let name = host.host().to_ascii_lowercase();
-    let listed = settings.hosts.contains(&name);
+    let name = host.host();
+    let listed = settings.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
     // A listener for the network is guarded by certificates or a token, which no page can send.
     let unlisted = peer.exposed && settings.hosts.is_empty();
-    if listed || unlisted || is_loopback(&name) { Ok(()) } else { Err(Denied::Host) }
+    if listed || unlisted || is_loopback(name) { Ok(()) } else { Err(Denied::Host) }
 }
 
 fn origin(settings: &Settings, headers: &HeaderMap) -> Result<(), Denied> {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else {
         // A page that loads an image or a script sends no origin, but browsers say what it is.
-        let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+        let site = headers.get(SITE).map(HeaderValue::as_bytes);
         return match site {
             None | Some(b"same-origin" | b"none") => Ok(()),
             Some(_) => Err(Denied::Origin),

@@ -77,12 +77,11 @@ pub(super) fn strip_response(headers: &mut HeaderMap) {
 
 /// What is there is few, what must not be is many: so each name that is there is looked at, once.
 fn strip(headers: &mut HeaderMap, more: impl Fn(&str) -> bool) {
-    let mut doomed: Vec<HeaderName> = Vec::new();
-    if headers.contains_key(header::CONNECTION) {
-        let values = headers.get_all(header::CONNECTION).iter();
-        let names = values.filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
-        doomed.extend(names.filter_map(|name| name.trim().parse::<HeaderName>().ok()));
-    }
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = values.flat_map(|value| value.split(',')).map(str::trim);
+    // Nearly all that is ever said names no header of its own.
+    let named = named.filter(|name| !matches!(*name, "keep-alive" | "close"));
+    let mut doomed: Vec<HeaderName> = named.filter_map(|name| name.parse().ok()).collect();
     let is_doomed = |name: &&HeaderName| is_of_the_connection(name.as_str()) || more(name.as_str());
     doomed.extend(headers.keys().filter(is_doomed).cloned());
     for name in doomed {

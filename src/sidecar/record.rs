@@ -5,7 +5,7 @@
 //! id, and nothing of a body but its size and what MCP names.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -33,12 +33,13 @@ const LONGEST: usize = 128;
 pub(super) struct Observers {
     pub(super) ledger: Option<Ledger>,
     pub(super) figures: Option<Arc<Figures>>,
+    pub(super) random: Arc<Random>,
 }
 
 impl Observers {
     /// A request came; it belongs to a trace from here on.
     pub(super) fn begin<B>(&self, request: &mut Request<B>, peer: &Peer) -> Record {
-        let trace = trace::carry(request.headers_mut(), random);
+        let trace = trace::carry(request.headers_mut(), || self.random.draw());
         if self.ledger.is_none() && self.figures.is_none() {
             return Record(None);
         }
@@ -46,7 +47,7 @@ impl Observers {
             time: SystemTime::now(),
             method: method(request.method()),
             peer: peer.to_string().chars().take(LONGEST).collect(),
-            request: request_id(request.headers()),
+            request: request_id(request.headers(), &self.random),
             trace,
         });
         Record(Some(Box::new(Noted {
@@ -231,7 +232,7 @@ fn method(method: &Method) -> &'static str {
 }
 
 /// The id that a request came with, if it can be one; a new one otherwise.
-fn request_id(headers: &HeaderMap) -> Box<str> {
+fn request_id(headers: &HeaderMap, random: &Random) -> Box<str> {
     let mut ids = headers.get_all(REQUEST_ID).iter().map(HeaderValue::as_bytes);
     let is_sane = |id: &[u8]| {
         let plain = |it: &u8| it.is_ascii_alphanumeric() || b"-_.:+/=@".contains(it);
@@ -240,16 +241,36 @@ fn request_id(headers: &HeaderMap) -> Box<str> {
     match (ids.next(), ids.next()) {
         (Some(id), None) if is_sane(id) => String::from_utf8_lossy(id).into(),
         _ => {
-            let id: [u8; 8] = random().unwrap_or_default();
+            let id: [u8; 8] = random.draw().unwrap_or_default();
             format!("{:016x}", u64::from_be_bytes(id)).into()
         }
     }
 }
 
-fn random<const LENGTH: usize>() -> Option<[u8; LENGTH]> {
-    let mut bytes = [0; LENGTH];
-    rand::fill(&mut bytes).ok()?;
-    Some(bytes)
+/// Random bytes for ids, which are no secrets. They are made in stock: to make a few costs as much as
+/// to make many.
+#[derive(Default)]
+pub(super) struct Random(Mutex<Vec<u8>>);
+
+impl Random {
+    /// As many as two dozen traces take.
+    const STOCK: usize = 24 * 24;
+
+    /// Some that were never drawn before.
+    fn draw<const LENGTH: usize>(&self) -> Option<[u8; LENGTH]> {
+        let mut stock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if stock.len() < LENGTH {
+            stock.resize(Self::STOCK, 0);
+            if rand::fill(&mut stock).is_err() {
+                stock.clear();
+                return None;
+            }
+        }
+        let rest = stock.len().checked_sub(LENGTH)?;
+        let drawn = stock[rest..].try_into().ok();
+        stock.truncate(rest);
+        drawn
+    }
 }
 
 #[cfg(test)]
@@ -262,7 +283,7 @@ mod tests {
         for id in ids {
             headers.append(REQUEST_ID, HeaderValue::try_from(*id).unwrap());
         }
-        request_id(&headers).into()
+        request_id(&headers, &Random::default()).into()
     }
 
     #[test]
@@ -273,6 +294,14 @@ mod tests {
             let made = id(ids);
             assert!(made.len() == 16 && made.bytes().all(|it| it.is_ascii_hexdigit()), "{made}");
         }
+    }
+
+    #[test]
+    fn nothing_random_is_drawn_twice() {
+        let random = Random::default();
+        let drawn: std::collections::HashSet<[u8; 24]> =
+            (0..1000).map(|_| random.draw().unwrap()).collect();
+        assert_eq!(drawn.len(), 1000);
     }
 
     #[test]

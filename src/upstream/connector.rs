@@ -10,16 +10,11 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use futures_util::future::{BoxFuture, FutureExt as _};
 use http::Uri;
-use hyper_util::{
-    client::legacy::connect::{HttpConnector, dns::Name},
-    rt::TokioIo,
-};
+use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -99,21 +94,16 @@ impl Connector {
     pub(super) fn is_h2_alone(&self) -> bool {
         is_h2_alone(&self.0.config)
     }
-}
 
-impl Service<Uri> for Connector {
-    type Response = TokioIo<Stream>;
-    type Error = Failure;
-    type Future = BoxFuture<'static, Result<Self::Response, Failure>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(Ok(()))
+    /// Whether a connection may come to be HTTP/2.
+    pub(super) fn may_be_h2(&self) -> bool {
+        let offered = self.0.config.alpn_protocols.iter().any(|it| it == H2);
+        self.is_h2_alone() || (offered && self.0.upstream.is_https())
     }
 
-    /// The pool names the origin; there is only one.
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let way = Arc::clone(&self.0);
-        async move { way.connect().await.map(TokioIo::new) }.boxed()
+    /// Makes a connection.
+    pub(super) async fn connect(&self) -> Result<Stream, Failure> {
+        self.0.connect().await
     }
 }
 
