@@ -56,10 +56,7 @@ where
     let caller = Arc::new(Caller { forward, peer, drain, undone, asked: AtomicBool::new(false) });
     let service = {
         let caller = Arc::clone(&caller);
-        service_fn(move |request| {
-            let caller = Arc::clone(&caller);
-            async move { Ok::<_, Infallible>(caller.answer(request).await.map(Taken::new)) }
-        })
+        service_fn(move |request| Arc::clone(&caller).answer(request))
     };
     let protocol = protocol(head, streams);
     let mut connection =
@@ -115,11 +112,14 @@ struct Caller {
 }
 
 impl Caller {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Streaming> {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Taken<Streaming>>, Infallible> {
         self.asked.store(true, Ordering::Relaxed);
         let response = self.forward.answer(request, &self.peer, &self.drain).await;
         self.undone.answered();
-        response
+        Ok(response.map(Taken::new))
     }
 }
 
