@@ -13,6 +13,7 @@ mod heard;
 mod hops;
 pub mod listener;
 pub mod notify;
+mod otlp;
 mod path;
 pub mod peer;
 mod ready;
@@ -39,7 +40,7 @@ use self::{
     record::Observers,
     room::Room,
 };
-pub use self::{figures::Told, forward::Times, room::Limits, route::Route};
+pub use self::{figures::Told, forward::Times, otlp::Collector, room::Limits, route::Route};
 use crate::{failure::Failure, ledger::Ledger, secret::Held};
 
 /// Before the next try when no connection can be accepted (out of descriptors).
@@ -82,6 +83,8 @@ pub struct Watched {
     pub ledger: Option<Ledger>,
     /// What is counted elsewhere.
     pub told: Told,
+    /// Who takes the spans of requests.
+    pub collector: Option<Collector>,
 }
 
 /// Carries the requests that come in by `listeners` over `routes`, until `stop` resolves; then ends
@@ -89,7 +92,8 @@ pub struct Watched {
 ///
 /// # Errors
 ///
-/// At the configuration stage: a route has no upstream.
+/// At the configuration stage: a route has no upstream; there is a collector of spans, and this
+/// build exports none.
 pub async fn run(
     settings: Settings,
     routes: Vec<Route>,
@@ -101,7 +105,9 @@ pub async fn run(
     let (drain, mut leave) = drain::new();
     // What nobody can ask for is not counted.
     let figures = listeners.admin.as_ref().map(|_| Arc::new(Figures::new(&watched.told)));
-    let observers = Observers { ledger: watched.ledger, figures: figures.clone() };
+    let exporting = watched.collector.map(|it| otlp::start(&it, &routes, &drain)).transpose()?;
+    let (exporter, exporting) = exporting.unzip();
+    let observers = Observers { ledger: watched.ledger, figures: figures.clone(), exporter };
     let forward = Arc::new(Forward {
         lanes: routes.into_iter().map(route::Lane::new).collect::<Result<_, _>>()?,
         guard: settings.guard,
@@ -131,8 +137,14 @@ pub async fn run(
     settings.notify.tell("STOPPING=1");
     leave.say();
     drop(forward);
+    let finished = async {
+        leave.finished().await;
+        if let Some(exporting) = exporting {
+            exporting.finish().await;
+        }
+    };
     tokio::select! {
-        () = leave.finished() => tracing::info!("left"),
+        () = finished => tracing::info!("left"),
         () = sleep(settings.drain) => tracing::warn!("left, and some requests had not ended in time"),
         () = now() => tracing::warn!("left at once: some requests had not ended"),
     }

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The keys of the table.
-pub(super) const KEYS: [&str; 21] = [
+pub(super) const KEYS: [&str; 22] = [
     "listen",
     "listen_mode",
     "listen_group",
@@ -30,6 +30,7 @@ pub(super) const KEYS: [&str; 21] = [
     "drain_timeout",
     "admin",
     "access_log",
+    "otlp",
     "routes",
 ];
 
@@ -58,6 +59,7 @@ pub(super) struct Said {
     pub(super) drain: Option<Stated<String>>,
     pub(super) admin: Option<Stated<String>>,
     pub(super) access_log: Option<Stated<String>>,
+    pub(super) otlp: Option<Stated<String>>,
     pub(super) routes: Vec<Stated<Route>>,
 }
 
@@ -101,6 +103,7 @@ pub(super) fn flags(said: &cli::Serve) -> Result<Said, Failure> {
         drain: text("--drain-timeout", &said.drain_timeout),
         admin: text("--admin", &said.admin),
         access_log: text("--access-log", &said.access_log),
+        otlp: text("--otlp", &said.otlp),
         routes: Vec::new(),
     })
 }
@@ -138,6 +141,7 @@ pub(super) fn read(table: &Item<'_>) -> Result<Said, Failure> {
             "drain_timeout" => said.drain = Some(item.scalar()?),
             "admin" => said.admin = Some(item.string()?),
             "access_log" => said.access_log = Some(item.string()?),
+            "otlp" => said.otlp = Some(item.string()?),
             "routes" => said.routes = routes(&item)?,
             _ => return Err(item.unknown(&KEYS)),
         }

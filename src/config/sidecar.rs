@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 use super::{
     Config, forms,
     layer::Layers,
+    otlp::{self, Otlp},
     place::{Place, Stated},
     scope::Scope,
     serve::{Route, Said},
@@ -56,6 +57,8 @@ pub struct Sidecar {
     pub routes: Vec<Routed>,
     /// The logs of requests.
     pub ledger: ledger::Settings,
+    /// Where spans of requests go.
+    pub otlp: Option<Otlp>,
 }
 
 /// A way to one upstream.
@@ -181,7 +184,8 @@ pub(super) fn settle(
     let access_log = first(said, |it| &it.access_log).map(|said| destination(said, scope));
     let ledger =
         ledger::Settings { access: access_log.transpose()?, audit: super::audit(said, scope)? };
-    Ok(Sidecar { settings, listen, admin, access, tls, unsafe_listen, routes, ledger })
+    let otlp = first(said, |it| &it.otlp).map(|said| otlp::settle(said, scope)).transpose()?;
+    Ok(Sidecar { settings, listen, admin, access, tls, unsafe_listen, routes, ledger, otlp })
 }
 
 fn destination(said: &Stated<String>, scope: &Scope<'_>) -> Result<Destination, Failure> {
