@@ -71,9 +71,10 @@ fn url(said: &Layers, scope: &Scope<'_>) -> Result<UpstreamUrl, Failure> {
 /// to an MCP server.
 pub(super) fn collector(said: &Stated<String>, scope: &Scope<'_>) -> Result<Settings, Failure> {
     let url = scope.text(said)?;
-    refuse_userinfo(&said.place, &url, "a collector of your own that has the credentials")?;
+    refuse_userinfo(&said.place, &url, "a collector on this machine, which may have credentials")?;
     if url.contains(['?', '#']) {
-        return Err(said.place.refuse("expected a URL without a query, found one with"));
+        let refused = said.place.refuse("expected a URL without a query, found one with");
+        return Err(refused.hint("write it as http://127.0.0.1:4318; the path is known"));
     }
     // The variable of OpenTelemetry holds the URL without it.
     let url = url.trim_end_matches('/');

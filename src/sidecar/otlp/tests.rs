@@ -254,3 +254,43 @@ async fn what_may_help_is_tried_again_and_in_the_end_it_is_lost() {
 async fn who_leaves_tries_once() {
     assert_eq!(send(2, true, &[Does::Fail]).await, (2, 20, Duration::ZERO));
 }
+
+/// What is logged, in memory.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_told_of_when_it_begins_and_when_it_is_over() {
+    use Does::*;
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_level(false).without_time();
+    let subscriber = subscriber.with_target(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    // Three batches are lost and two spans of the next; then five of one that is taken.
+    const DOES: &[Does] =
+        &[Say(400, None), Say(401, None), Say(413, None), Reject(2), Take, Take, Reject(5), Take];
+    send(8, false, DOES).await;
+    let text = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    assert_eq!(
+        lines,
+        [
+            "spans are lost: the collector answered 400 (--otlp)",
+            "the collector takes spans again; 32 were lost",
+            "spans are lost: the collector takes too few (--otlp)",
+            "the collector takes spans again; 5 were lost",
+        ]
+    );
+}
