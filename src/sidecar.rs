@@ -102,7 +102,7 @@ pub async fn run(
     stop: impl Future<Output: std::fmt::Debug>,
     now: impl AsyncFnOnce(),
 ) -> Result<(), Failure> {
-    let (drain, mut leave) = drain::new();
+    let (drain, leave) = drain::new();
     // What nobody can ask for is not counted.
     let figures = listeners.admin.as_ref().map(|_| Arc::new(Figures::new(&watched.told)));
     let exporting = watched.collector.map(|it| otlp::start(&it, &routes, &drain)).transpose()?;
@@ -137,14 +137,8 @@ pub async fn run(
     settings.notify.tell("STOPPING=1");
     leave.say();
     drop(forward);
-    let finished = async {
-        leave.finished().await;
-        if let Some(exporting) = exporting {
-            exporting.finish().await;
-        }
-    };
     tokio::select! {
-        () = finished => tracing::info!("left"),
+        () = ended(leave, exporting) => tracing::info!("left"),
         () = sleep(settings.drain) => tracing::warn!("left, and some requests had not ended in time"),
         () = now() => tracing::warn!("left at once: some requests had not ended"),
     }
@@ -155,6 +149,14 @@ pub async fn run(
         let _ = admin.await;
     }
     Ok(())
+}
+
+/// Resolves when nothing is under way any more, and its spans were sent.
+async fn ended(mut leave: drain::Leave, exporting: Option<otlp::Exporting>) {
+    leave.finished().await;
+    if let Some(exporting) = exporting {
+        exporting.finish().await;
+    }
 }
 
 /// Takes connections until the sidecar leaves, and then those that were waiting already.

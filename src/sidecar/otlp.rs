@@ -20,7 +20,7 @@ use std::{
 
 use http::Uri;
 
-pub(super) use self::exporter::{Exporter, start};
+pub(super) use self::exporter::{Exporter, Exporting, start};
 use super::trace::Span;
 use crate::{ledger::Outcome, mcp::subject::Subject, service::HttpService};
 

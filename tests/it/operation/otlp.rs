@@ -162,7 +162,7 @@ fn nothing_secret_reaches_the_collector() {
 }
 
 #[test]
-fn a_collector_that_is_down_costs_one_line_and_no_request() {
+fn a_collector_that_is_down_costs_one_line_and_no_request_and_gets_spans_when_it_is_back() {
     let pki = Pki::new();
     let upstream = Upstream::options(&pki).stateless().start();
     let collector = collector(&pki, takes());
@@ -172,9 +172,25 @@ fn a_collector_that_is_down_costs_one_line_and_no_request() {
     for _ in 0..20 {
         assert_eq!(sidecar.call("echo", json!({})).status, 200);
     }
+    sidecar.process.wait_for_stderr("spans are lost: ");
+    collector.up();
+    assert_eq!(sidecar.call("echo", json!({})).status, 200);
+    sidecar.process.wait_for_stderr("the collector takes spans again; 21 were lost");
+    assert_eq!(spans(&collector).len(), 1);
     let said = ended(sidecar, AT_ONCE);
     assert_eq!(said.matches("spans are lost").count(), 1, "{said}");
-    assert!(said.contains("(--otlp)"), "{said}");
+}
+
+#[test]
+fn a_collector_that_is_down_at_the_end_is_tried_once() {
+    let pki = Pki::new();
+    let upstream = Upstream::options(&pki).stateless().start();
+    let collector = collector(&pki, takes());
+    collector.down();
+    let sidecar = Sidecar::start(&pki, &upstream, &["--otlp", &endpoint(&collector)]);
+    sidecar.open();
+    let said = ended(sidecar, AT_ONCE);
+    assert_eq!(said.matches("spans are lost").count(), 1, "{said}");
 }
 
 #[test]
