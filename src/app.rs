@@ -118,7 +118,7 @@ async fn run_sidecar(said: &cli::Serve, told: Told) -> Result<(), Failure> {
         routes.push(demo::route().await?);
     }
     for routed in config.routes {
-        routes.push(route(routed).await?);
+        routes.push(route(routed, config.ready_upstream).await?);
     }
     let now = async || match shutdown::signalled() {
         Ok(again) => drop(again.await),
@@ -149,13 +149,14 @@ async fn of_listeners(settings: inbound::Settings) -> Result<inbound::Current, F
 }
 
 /// A route with a way of its own: another identity, other credentials, another pool.
-async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
+async fn route(routed: config::Routed, reached: bool) -> Result<sidecar::Route, Failure> {
     let config = routed.config;
     let tls = reloading(&config.tls).await?;
     let join =
         |upstream| outbound::join_without_redirects(upstream, &config.credentials, tls.clone());
     let service = join(&config.upstream)?;
     let sockets = join(&upstream::Settings { upgrades: true, ..config.upstream.clone() })?;
+    let reach = reached.then(|| upstream::reach::Reach::new(&config.upstream, tls.clone()));
     Ok(sidecar::Route {
         name: routed.name,
         host: routed.host,
@@ -164,6 +165,7 @@ async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
         service,
         sockets,
         tls: Some(tls),
+        reach: reach.transpose()?,
     })
 }
 

@@ -11,6 +11,7 @@ mod forward;
 pub mod guard;
 mod heard;
 mod hops;
+mod keepalive;
 pub mod listener;
 pub mod notify;
 mod otlp;
@@ -25,6 +26,7 @@ mod secure;
 mod sessions;
 mod trace;
 mod tunnel;
+mod window;
 
 use std::{sync::Arc, time::Duration};
 
@@ -118,12 +120,13 @@ pub async fn run(
         drain,
         observers,
     });
+    let secured = listeners.public.iter().find_map(Listener::tls).cloned();
     let admin = listeners.admin.zip(figures).map(|(listener, figures)| {
         tracing::info!("telling of itself on {}", listener.name());
         let users = forward.guard.users.clone();
         let guard = guard::Settings { users, ..guard::Settings::default() };
         // It tells that we leave, and is not waited for.
-        let admin = Admin { forward: Arc::downgrade(&forward), figures, guard };
+        let admin = Admin { forward: Arc::downgrade(&forward), figures, guard, listener: secured };
         tokio::spawn(admin::serve(listener, admin))
     });
     for listener in listeners.public {

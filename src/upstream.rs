@@ -13,6 +13,7 @@ pub mod cookies;
 mod fixture;
 mod heads;
 pub mod proxy;
+pub mod reach;
 pub mod redirect;
 mod stream;
 mod tunnel;

@@ -133,6 +133,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand serve" -l env-fi
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l log-format -d 'How to write it [default: text]' -r -f -a "text\t''
 json\t''"
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l unsafe-listen -d 'Listen beyond this machine without client certificates; needs --inbound-bearer'
+complete -c countersign -n "__fish_countersign_using_subcommand serve" -l ready-upstream -d 'Ready only while the upstreams can be reached: a TLS handshake, no request'
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l healthcheck -d 'Ask a running sidecar at --admin whether it is ready; exits 0 if it is'
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l demo -d 'Stand before the demo\'s gateway and MCP server, which need nothing'
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l system-roots -d 'Trust the system\'s roots besides those of --cacert'

@@ -29,7 +29,7 @@ function platformPackage(work, platform, binary) {
     refuse(`${platform} is none of the platforms in deploy/npm/package.json`);
   }
   const [os, cpu] = platform.split('-');
-  const program = os === 'win32' ? 'countersign.exe' : 'countersign';
+  const program = 'countersign';
   const at = join(work, platform);
   mkdirSync(at);
   copyFileSync(binary, join(at, program));

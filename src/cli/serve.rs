@@ -67,6 +67,9 @@ pub struct Serve {
     /// Address of /healthz, /readyz and /metrics: loopback or unix:PATH
     #[arg(long, value_name = "ADDR", help_heading = "Operation")]
     pub admin: Option<String>,
+    /// Ready only while the upstreams can be reached: a TLS handshake, no request
+    #[arg(long, help_heading = "Operation")]
+    pub ready_upstream: bool,
     /// File that gets one line of JSON for each request; - is stdout
     #[arg(long, value_name = "FILE", help_heading = "Operation")]
     pub access_log: Option<String>,

@@ -51,6 +51,8 @@ pub struct Sidecar {
     pub access: Access,
     /// The TLS of its TCP listeners.
     pub tls: Option<inbound::Settings>,
+    /// Whether it is ready only while the upstreams can be reached.
+    pub ready_upstream: bool,
     /// Whether it may listen beyond this machine without client certificates.
     pub unsafe_listen: bool,
     /// Where requests go; nowhere in the demo.
@@ -179,13 +181,25 @@ pub(super) fn settle(
         group: first(said, |it| &it.group).map(group).transpose()?,
     };
     let unsafe_listen = first(said, |it| &it.unsafe_listen).copied().unwrap_or(false);
+    let ready_upstream = first(said, |it| &it.ready_upstream).copied().unwrap_or(false);
     let tls = tls(said, scope)?;
     let admin = admin(said, scope)?;
     let access_log = first(said, |it| &it.access_log).map(|said| destination(said, scope));
     let ledger =
         ledger::Settings { access: access_log.transpose()?, audit: super::audit(said, scope)? };
     let otlp = first(said, |it| &it.otlp).map(|said| otlp::settle(said, scope)).transpose()?;
-    Ok(Sidecar { settings, listen, admin, access, tls, unsafe_listen, routes, ledger, otlp })
+    Ok(Sidecar {
+        settings,
+        listen,
+        admin,
+        access,
+        tls,
+        ready_upstream,
+        unsafe_listen,
+        routes,
+        ledger,
+        otlp,
+    })
 }
 
 fn destination(said: &Stated<String>, scope: &Scope<'_>) -> Result<Destination, Failure> {

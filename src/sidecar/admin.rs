@@ -23,7 +23,10 @@ use super::{
     peer::Peer,
     ready,
 };
-use crate::failure::{Failure, Stage};
+use crate::{
+    failure::{Failure, Stage},
+    tls::inbound::Current,
+};
 
 /// How long a request may take, and a connection be idle.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,6 +54,8 @@ pub(super) struct Admin {
     pub(super) figures: Arc<Figures>,
     /// Pages in browsers are kept out as from everything else.
     pub(super) guard: guard::Settings,
+    /// What the listeners show, if they speak TLS.
+    pub(super) listener: Option<Current>,
 }
 
 /// Answers until the sidecar is gone.
@@ -102,7 +107,9 @@ impl Admin {
     /// Whether requests had better go elsewhere, and why.
     async fn readiness(&self) -> Response<Full<Bytes>> {
         let why = match self.forward.upgrade() {
-            Some(forward) if !forward.drain.is_leaving() => ready::hindrances(&forward).await,
+            Some(forward) if !forward.drain.is_leaving() => {
+                ready::hindrances(&forward, self.listener.as_ref()).await
+            }
             _ => vec![LEAVING.to_owned()],
         };
         let ready = why.is_empty();
@@ -113,12 +120,14 @@ impl Admin {
 
     fn metrics(&self) -> String {
         let forward = self.forward.upgrade();
+        let listener = self.listener.as_ref().map(|it| it.borrow().identity.not_after.0);
         let lanes = forward.as_ref().map_or(&[][..], |forward| &forward.lanes);
-        self.figures.text(lanes.iter().map(|lane| Stands {
+        let routes = lanes.iter().map(|lane| Stands {
             route: Arc::clone(&lane.name),
             sessions: lane.sessions.len(),
             not_after: lane.identity().map(|identity| identity.not_after.0),
-        }))
+        });
+        self.figures.text(listener, routes)
     }
 }
 

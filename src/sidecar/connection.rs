@@ -14,7 +14,7 @@ use std::{
 
 use hyper::service::service_fn;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::{
@@ -25,8 +25,9 @@ use tokio::{
 use super::{
     drain::{Drain, GRACE},
     forward::Forward,
-    heard::{Heard, Undone},
+    heard::{Heard, Undone, stuck},
     peer::Peer,
+    window::{Streams, Taken},
 };
 
 /// A request's head; a cookie or a token in it can be a few KiB.
@@ -45,9 +46,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (peer, asked) = (Arc::new(peer), Arc::new(AtomicBool::new(false)));
-    let head = forward.times.head;
+    let (head, body) = (forward.times.head, forward.times.body);
     let leaving = drain.leaving();
-    let (stream, undone) = Heard::new(stream, forward.times.body);
+    let (stream, undone) = Heard::new(stream, body);
     let service = {
         let (peer, asked) = (Arc::clone(&peer), Arc::clone(&asked));
         let undone = Arc::clone(&undone);
@@ -58,11 +59,12 @@ where
             async move {
                 let response = forward.answer(request, &peer, &drain).await;
                 undone.answered();
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(response.map(Taken::new))
             }
         })
     };
-    let protocol = protocol(head);
+    let streams = Streams { peer: Arc::clone(&peer), limit: body };
+    let protocol = protocol(head, streams);
     let mut connection =
         pin!(protocol.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let mut leaving = pin!(async {
@@ -114,9 +116,7 @@ fn tell(peer: &Peer, error: &(dyn Error + Send + Sync + 'static), undone: &Undon
     } else if head_is_late && undone.has_begun() {
         slow(peer);
     } else if undone.is_stuck() {
-        let hint = "--body-timeout gives it more time";
-        let what = "nothing of an answer was taken for too long";
-        tracing::warn!(%peer, rule = "stuck", stage = "downstream", hint, "{what}");
+        stuck(peer);
     } else {
         // The caller went away.
         tracing::debug!(%peer, %error, "a connection ended");
@@ -130,8 +130,8 @@ pub(super) fn slow(peer: &Peer) {
     tracing::warn!(%peer, rule = "slow", stage = "downstream", hint, "{what}");
 }
 
-fn protocol(head: Duration) -> auto::Builder<TokioExecutor> {
-    let mut protocol = auto::Builder::new(TokioExecutor::new());
+fn protocol(head: Duration, streams: Streams) -> auto::Builder<Streams> {
+    let mut protocol = auto::Builder::new(streams);
     protocol
         .http1()
         .timer(TokioTimer::new())

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, request::Parts
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 use tower::Service as _;
 
 use super::{
@@ -27,7 +27,7 @@ use super::{
     room::{Place, Room},
     route::Lane,
     sessions::SESSION,
-    tunnel,
+    tunnel::{self, Tunnel},
 };
 use crate::{
     failure::{Failure, Stage},
@@ -122,7 +122,8 @@ impl Forward {
             Err(_) => return Err(Refusal::Silent(self.silent(lane))),
         };
         drop(room);
-        Ok(bring_back(response, lane, &asked, (socket, place), drain))
+        let until = (drain, self.times.body);
+        Ok(bring_back(response, lane, &asked, (socket, place), until)?)
     }
 
     /// Decides on the head alone; the route that the request takes, and where it leads.
@@ -203,10 +204,10 @@ fn bring_back(
     lane: &Lane,
     asked: &Asked,
     (socket, place): (Option<OnUpgrade>, Place),
-    drain: &Drain,
-) -> Response<Streaming> {
+    (drain, limit): (&Drain, Duration),
+) -> Result<Response<Streaming>, Failure> {
     let (mut head, body) = response.into_parts();
-    let tunnel = socket.zip(tunnel::agreed(&mut head));
+    let sockets = tunnel::agreed(&mut head, socket.is_some())?.zip(socket);
     conceal(&mut head.headers, head.extensions.get::<Carried>());
     hops::strip_response(&mut head.headers);
     lane.bring_home(&mut head.headers, &asked.target);
@@ -214,16 +215,19 @@ fn bring_back(
     let listens = asked.method == Method::GET && is_event_stream(&head.headers);
     let until = listens.then(|| drain.clone());
     let mut streaming = Streaming { until, ..Streaming::plain(body) };
-    if let Some((downstream, upstream)) = tunnel {
+    if let Some((upstream, downstream)) = sockets {
         tunnel::ask(&mut head.headers);
-        tokio::spawn(tunnel::carry(downstream, upstream, drain.clone(), place));
+        let (record, recorded) = oneshot::channel();
+        streaming.tunnel = Some(record);
+        let drain = drain.clone();
+        tokio::spawn(Tunnel { downstream, upstream, place, drain, limit }.carry(recorded));
     } else {
         streaming._place = Some(place);
     }
     let mut response = Response::new(streaming);
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
-    response
+    Ok(response)
 }
 
 /// What is still to be known of a request when its response is there.
@@ -269,6 +273,8 @@ pub(super) struct Streaming {
     until: Option<Drain>,
     leaving: Option<BoxFuture<'static, ()>>,
     record: Option<Record>,
+    /// What follows the response if it is a WebSocket's: its record is of both.
+    tunnel: Option<oneshot::Sender<Record>>,
     _place: Option<Place>,
 }
 
@@ -279,10 +285,15 @@ fn is_whole(body: &Body) -> bool {
 
 impl Streaming {
     fn plain(body: Body) -> Self {
-        Self { body, until: None, leaving: None, record: None, _place: None }
+        Self { body, until: None, leaving: None, record: None, tunnel: None, _place: None }
     }
 
-    fn noted_in(self, mut record: Record) -> Self {
+    fn noted_in(mut self, mut record: Record) -> Self {
+        if let Some(tunnel) = self.tunnel.take() {
+            // Given back by one that has ended already: it is written all the same.
+            drop(tunnel.send(record));
+            return self;
+        }
         if is_whole(&self.body) {
             record.ended();
         }

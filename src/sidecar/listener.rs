@@ -20,7 +20,10 @@ use tokio::{
     net::{TcpListener, UnixListener},
 };
 
-use super::peer::{From, Peer};
+use super::{
+    keepalive,
+    peer::{From, Peer},
+};
 use crate::{
     failure::{Failure, Stage},
     tls::inbound::Current,
@@ -167,6 +170,7 @@ impl Listener {
                 let (stream, address) = listener.accept().await?;
                 // An event must not wait for the next (Nagle's algorithm); slower without.
                 let _ = stream.set_nodelay(true);
+                let _ = keepalive::keep(&stream);
                 (Stream::Tcp(stream), From::Tcp(address))
             }
             Kind::Unix(listener, _) => {

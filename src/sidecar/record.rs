@@ -154,6 +154,14 @@ impl Record {
         }
     }
 
+    /// Bytes went both ways after the response: up to the upstream, down to the caller.
+    pub(super) fn carried(&mut self, up: u64, down: u64) {
+        if let Some(noted) = &mut self.0 {
+            noted.bytes.0 += up;
+            noted.bytes.1 += down;
+        }
+    }
+
     /// The response went out to its end.
     pub(super) fn ended(&mut self) {
         if let Some(noted) = &mut self.0 {

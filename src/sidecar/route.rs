@@ -17,6 +17,7 @@ use crate::{
     failure::{Failure, Stage},
     service::{HttpService, Request},
     tls::{Generations, identity::Summary},
+    upstream::reach::Reach,
 };
 
 /// Headers of a response that may name the place of something.
@@ -38,6 +39,8 @@ pub struct Route {
     pub sockets: HttpService,
     /// Who we are there, as it is now.
     pub tls: Option<Generations>,
+    /// What readiness asks whether the upstream can be reached, if it is to.
+    pub reach: Option<Reach>,
 }
 
 /// A route that is taken.
@@ -46,6 +49,7 @@ pub(super) struct Lane {
     pub(super) service: HttpService,
     pub(super) sockets: HttpService,
     pub(super) sessions: Sessions,
+    pub(super) reach: Option<Reach>,
     tls: Option<Generations>,
     host: Option<String>,
     /// Where paths begin here and there, both without a slash at their end.
@@ -70,6 +74,7 @@ impl Lane {
         Ok(Self {
             name: route.name.into(),
             tls: route.tls,
+            reach: route.reach,
             service: route.service,
             sockets: route.sockets,
             sessions: Sessions::default(),
@@ -185,6 +190,7 @@ mod tests {
             service: HttpService::new(service),
             sockets: HttpService::new(service),
             tls: None,
+            reach: None,
         };
         Lane::new(route).unwrap()
     }

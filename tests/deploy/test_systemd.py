@@ -52,8 +52,12 @@ def test_the_package_has_what_is_expected_where_debian_wants_it(package, unpacke
     units = {f"usr/lib/systemd/system/{it.name}" for it in FOLDER.iterdir() if it.suffix != ".toml"}
     assert len(units) == 4
     expected = {"usr/bin/countersign", "etc/countersign/countersign.toml", *units}
-    if (dockerfile.ROOT / "docs/man/countersign.1").exists():
-        expected.add("usr/share/man/man1/countersign.1.gz")
+    expected |= {
+        "usr/share/man/man1/countersign.1.gz",
+        "usr/share/bash-completion/completions/countersign",
+        "usr/share/fish/vendor_completions.d/countersign.fish",
+        "usr/share/zsh/vendor-completions/_countersign",
+    }
     assert expected <= names, expected - names
     others = {name for name in names - expected if not name.startswith("usr/share/")}
     assert not others, others

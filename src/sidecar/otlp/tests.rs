@@ -73,6 +73,7 @@ fn sent(finished: Finished) -> (Span, Vec<KeyValue>) {
         service: nowhere(),
         sockets: nowhere(),
         tls: None,
+        reach: None,
     };
     let bytes = Encoder::new(&[route]).encode(&[finished]);
     assert!(!String::from_utf8_lossy(&bytes).contains("canary"));

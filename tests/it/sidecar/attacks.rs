@@ -4,6 +4,7 @@
 mod carried;
 mod malformed;
 mod slow;
+mod window;
 
 use std::path::Path;
 

@@ -7,6 +7,7 @@ mod exchange;
 mod mcp;
 mod options;
 mod seen;
+mod socket;
 mod stream;
 mod tools;
 
