@@ -14,6 +14,7 @@ mod hops;
 mod keepalive;
 pub mod listener;
 pub mod notify;
+mod otlp;
 mod path;
 pub mod peer;
 mod ready;
@@ -41,7 +42,7 @@ use self::{
     record::Observers,
     room::Room,
 };
-pub use self::{figures::Told, forward::Times, room::Limits, route::Route};
+pub use self::{figures::Told, forward::Times, otlp::Collector, room::Limits, route::Route};
 use crate::{failure::Failure, ledger::Ledger, secret::Held};
 
 /// Before the next try when no connection can be accepted (out of descriptors).
@@ -84,6 +85,8 @@ pub struct Watched {
     pub ledger: Option<Ledger>,
     /// What is counted elsewhere.
     pub told: Told,
+    /// Who takes the spans of requests.
+    pub collector: Option<Collector>,
 }
 
 /// Carries the requests that come in by `listeners` over `routes`, until `stop` resolves; then ends
@@ -91,7 +94,8 @@ pub struct Watched {
 ///
 /// # Errors
 ///
-/// At the configuration stage: a route has no upstream.
+/// At the configuration stage: a route has no upstream; there is a collector of spans, and this
+/// build exports none.
 pub async fn run(
     settings: Settings,
     routes: Vec<Route>,
@@ -100,11 +104,17 @@ pub async fn run(
     stop: impl Future<Output: std::fmt::Debug>,
     now: impl AsyncFnOnce(),
 ) -> Result<(), Failure> {
-    let (drain, mut leave) = drain::new();
+    let (drain, leave) = drain::new();
     // What nobody can ask for is not counted.
     let figures = listeners.admin.as_ref().map(|_| Arc::new(Figures::new(&watched.told)));
-    let observers =
-        Observers { ledger: watched.ledger, figures: figures.clone(), ..Observers::default() };
+    let exporting = watched.collector.map(|it| otlp::start(&it, &routes, &drain)).transpose()?;
+    let (exporter, exporting) = exporting.unzip();
+    let observers = Observers {
+        ledger: watched.ledger,
+        figures: figures.clone(),
+        exporter,
+        ..Observers::default()
+    };
     let forward = Arc::new(Forward {
         lanes: routes.into_iter().map(route::Lane::new).collect::<Result<_, _>>()?,
         guard: settings.guard,
@@ -136,7 +146,7 @@ pub async fn run(
     leave.say();
     drop(forward);
     tokio::select! {
-        () = leave.finished() => tracing::info!("left"),
+        () = ended(leave, exporting) => tracing::info!("left"),
         () = sleep(settings.drain) => tracing::warn!("left, and some requests had not ended in time"),
         () = now() => tracing::warn!("left at once: some requests had not ended"),
     }
@@ -147,6 +157,14 @@ pub async fn run(
         let _ = admin.await;
     }
     Ok(())
+}
+
+/// Resolves when nothing is under way any more, and its spans were sent.
+async fn ended(mut leave: drain::Leave, exporting: Option<otlp::Exporting>) {
+    leave.finished().await;
+    if let Some(exporting) = exporting {
+        exporting.finish().await;
+    }
 }
 
 /// Takes connections until the sidecar leaves, and then those that were waiting already.

@@ -95,6 +95,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand serve" -l body-t
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l drain-timeout -d 'Time for what is under way at SIGTERM [default: 30s]' -r
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l admin -d 'Address of /healthz, /readyz and /metrics: loopback or unix:PATH' -r
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l access-log -d 'File that gets one line of JSON for each request; - is stdout' -r
+complete -c countersign -n "__fish_countersign_using_subcommand serve" -l otlp -d 'Collector that gets a span of each request (OTLP over HTTP): http://127.0.0.1:4318' -r
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l cert -d 'Client certificate and its chain, PEM; may hold the key as well' -r
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l key -d 'Private key, PEM or pkcs11:... [default: in the file of --cert]' -r
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l key-passphrase -d 'Passphrase of an encrypted key, or PIN of its token' -r

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The keys of the table.
-pub(super) const KEYS: [&str; 22] = [
+pub(super) const KEYS: [&str; 23] = [
     "listen",
     "listen_mode",
     "listen_group",
@@ -31,6 +31,7 @@ pub(super) const KEYS: [&str; 22] = [
     "admin",
     "ready_upstream",
     "access_log",
+    "otlp",
     "routes",
 ];
 
@@ -60,6 +61,7 @@ pub(super) struct Said {
     pub(super) admin: Option<Stated<String>>,
     pub(super) ready_upstream: Option<bool>,
     pub(super) access_log: Option<Stated<String>>,
+    pub(super) otlp: Option<Stated<String>>,
     pub(super) routes: Vec<Stated<Route>>,
 }
 
@@ -104,6 +106,7 @@ pub(super) fn flags(said: &cli::Serve) -> Result<Said, Failure> {
         admin: text("--admin", &said.admin),
         ready_upstream: said.ready_upstream.then_some(true),
         access_log: text("--access-log", &said.access_log),
+        otlp: text("--otlp", &said.otlp),
         routes: Vec::new(),
     })
 }
@@ -142,6 +145,7 @@ pub(super) fn read(table: &Item<'_>) -> Result<Said, Failure> {
             "admin" => said.admin = Some(item.string()?),
             "ready_upstream" => said.ready_upstream = Some(item.boolean()?),
             "access_log" => said.access_log = Some(item.string()?),
+            "otlp" => said.otlp = Some(item.string()?),
             "routes" => said.routes = routes(&item)?,
             _ => return Err(item.unknown(&KEYS)),
         }

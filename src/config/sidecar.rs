@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 use super::{
     Config, forms,
     layer::Layers,
+    otlp::{self, Otlp},
     place::{Place, Stated},
     scope::Scope,
     serve::{Route, Said},
@@ -58,6 +59,8 @@ pub struct Sidecar {
     pub routes: Vec<Routed>,
     /// The logs of requests.
     pub ledger: ledger::Settings,
+    /// Where spans of requests go.
+    pub otlp: Option<Otlp>,
 }
 
 /// A way to one upstream.
@@ -184,6 +187,7 @@ pub(super) fn settle(
     let access_log = first(said, |it| &it.access_log).map(|said| destination(said, scope));
     let ledger =
         ledger::Settings { access: access_log.transpose()?, audit: super::audit(said, scope)? };
+    let otlp = first(said, |it| &it.otlp).map(|said| otlp::settle(said, scope)).transpose()?;
     Ok(Sidecar {
         settings,
         listen,
@@ -194,6 +198,7 @@ pub(super) fn settle(
         unsafe_listen,
         routes,
         ledger,
+        otlp,
     })
 }
 

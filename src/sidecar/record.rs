@@ -14,9 +14,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use super::{
     figures::{Counted, Figures, NO_ROUTE},
+    otlp::{Exporter, Finished},
     peer::Peer,
     respond::Refusal,
-    trace::{self, TraceId},
+    trace::{self, Span, TraceId},
 };
 use crate::{
     failure::Failure,
@@ -34,13 +35,18 @@ pub(super) struct Observers {
     pub(super) ledger: Option<Ledger>,
     pub(super) figures: Option<Arc<Figures>>,
     pub(super) random: Arc<Random>,
+    pub(super) exporter: Option<Exporter>,
 }
 
 impl Observers {
     /// A request came; it belongs to a trace from here on.
     pub(super) fn begin<B>(&self, request: &mut Request<B>, peer: &Peer) -> Record {
-        let trace = trace::carry(request.headers_mut(), || self.random.draw());
-        if self.ledger.is_none() && self.figures.is_none() {
+        let random = || self.random.draw();
+        let (trace, span) = match self.exporter {
+            Some(_) => trace::enter(request.headers_mut(), random),
+            None => (trace::carry(request.headers_mut(), random), None),
+        };
+        if self.ledger.is_none() && self.figures.is_none() && span.is_none() {
             return Record(None);
         }
         let identified = self.ledger.as_ref().map(|_| Identified {
@@ -54,6 +60,7 @@ impl Observers {
             observers: self.clone(),
             _counted: self.figures.as_deref().map(Figures::request),
             identified,
+            spanned: span.map(|it| (it, SystemTime::now(), method(request.method()))),
             since: Instant::now(),
             route: None,
             subject: Subject::default(),
@@ -78,6 +85,8 @@ struct Noted {
     observers: Observers,
     _counted: Option<Counted>,
     identified: Option<Identified>,
+    /// Its span, when it came, and its method.
+    spanned: Option<(Span, SystemTime, &'static str)>,
     since: Instant,
     route: Option<Arc<str>>,
     subject: Subject,
@@ -116,7 +125,7 @@ impl Record {
     pub(super) fn read(&mut self, body: &[u8]) {
         let Some(noted) = &mut self.0 else { return };
         noted.bytes.0 = body.len() as u64;
-        if noted.identified.is_some() && !body.is_empty() {
+        if (noted.identified.is_some() || noted.spanned.is_some()) && !body.is_empty() {
             noted.subject = Subject::of(body);
         }
     }
@@ -175,6 +184,24 @@ impl Noted {
     fn route(&self) -> Arc<str> {
         self.route.clone().unwrap_or_else(|| Arc::from(NO_ROUTE))
     }
+
+    fn export(&self, duration: Duration, outcome: Outcome) {
+        let (Some(exporter), Some((span, time, method))) = (&self.observers.exporter, self.spanned)
+        else {
+            return;
+        };
+        exporter.tell(Finished {
+            span,
+            time,
+            duration,
+            method,
+            route: self.route.clone(),
+            subject: self.subject.clone(),
+            status: self.status,
+            outcome,
+            failed: self.failed.map(|failed| (failed.stage, failed.rule)),
+        });
+    }
 }
 
 impl Drop for Noted {
@@ -193,6 +220,7 @@ impl Drop for Noted {
             }
             figures.ended(&route, self.bytes, whole);
         }
+        self.export(whole, outcome);
         let (Some(ledger), Some(known)) = (&self.observers.ledger, &self.identified) else {
             return;
         };
