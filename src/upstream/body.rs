@@ -61,10 +61,8 @@ impl Arriving {
 
     /// Gives the connection back if nothing more comes by it.
     fn end_with_body(&mut self) {
-        if self.is_end_stream()
-            && let Some(lease) = self.lease.take()
-        {
-            lease.end();
+        if self.is_end_stream() {
+            self.lease = None;
         }
     }
 

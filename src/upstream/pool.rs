@@ -15,7 +15,10 @@ use std::{
 use futures_util::future::{BoxFuture, FutureExt as _, Shared, WeakShared};
 use http::{HeaderValue, Uri, header, uri};
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
 
 use super::{
     Settings,
@@ -66,7 +69,7 @@ type Opening = BoxFuture<'static, Result<(), Failure>>;
 
 /// A connection that carries an exchange, until the exchange has ended.
 pub(super) struct Lease {
-    connection: Connection,
+    connection: Option<Connection>,
     pool: Weak<Pool>,
 }
 
@@ -100,7 +103,8 @@ impl Pool {
             self.address(&mut request, connection.is_multiplexed());
             match connection.send(request).await {
                 Ok(response) => {
-                    return Ok((response, Lease { connection, pool: Arc::downgrade(self) }));
+                    let (connection, pool) = (Some(connection), Arc::downgrade(self));
+                    return Ok((response, Lease { connection, pool }));
                 }
                 Err(mut error) => match error.take_message() {
                     // hyper returns the request in the one case in which the connection ended
@@ -259,14 +263,14 @@ async fn tend(pool: Weak<Pool>) {
     }
 }
 
-impl Lease {
-    /// The exchange has ended: an HTTP/1.1 connection is there for the next. One whose exchange is
-    /// dropped before is closed with it.
-    pub(super) fn end(self) {
-        let Self { mut connection, pool } = self;
-        if connection.is_multiplexed() {
+impl Drop for Lease {
+    /// The exchange has ended or was given up: an HTTP/1.1 connection is there for the next. hyper
+    /// closes it if more is left on it than has come already.
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take().filter(|it| !it.is_multiplexed()) else {
             return;
-        }
+        };
+        let pool = self.pool.clone();
         let give_back = move |connection| {
             if let Some(pool) = pool.upgrade() {
                 pool.keep(connection);
@@ -274,14 +278,16 @@ impl Lease {
         };
         if connection.is_ready() {
             give_back(connection);
-            return;
+        } else if connection.is_alive()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            // What is left of the request or of the response goes through first.
+            runtime.spawn(async move {
+                if connection.ready().await {
+                    give_back(connection);
+                }
+            });
         }
-        // The rest of the request is on its way yet, or it is being closed.
-        tokio::spawn(async move {
-            if connection.ready().await {
-                give_back(connection);
-            }
-        });
     }
 }
 

@@ -79,6 +79,19 @@ async fn beyond_the_streams_of_one_connection_another_is_made() {
 }
 
 #[tokio::test]
+async fn an_answer_that_nobody_reads_leaves_its_connection_to_the_next() {
+    let server = Server::http(None, |_, number| async move { answer(number.to_string()) }).await;
+    let url = server.url("http");
+    let tls = Ca::new().trusted(false, Http::One).await;
+    let (service, _rotate) = started(&settings(url.clone()), tls);
+    for _ in 0..3 {
+        drop(post(&service, &url).await.unwrap());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(text(post(&service, &url).await.unwrap()).await.unwrap(), "1");
+}
+
+#[tokio::test]
 async fn what_is_idle_for_long_is_closed() {
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     let (closed, mut hears) = mpsc::unbounded_channel();
