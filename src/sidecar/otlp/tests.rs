@@ -60,7 +60,7 @@ fn nowhere() -> HttpService {
 fn service<F: Future<Output = Result<Response, Failure>> + Send + 'static>(
     answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static,
 ) -> HttpService {
-    BoxCloneSyncService::new(service_fn(answer))
+    HttpService::new(service_fn(answer))
 }
 
 /// What is sent of one request, on the route `one` or none.
