@@ -24,7 +24,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 use tokio::time::{Instant, sleep};
-use tower::{service_fn, util::BoxCloneSyncService};
+use tower::service_fn;
 
 use super::{Collector, Finished, sending::Sending, wire::Encoder};
 use crate::{
