@@ -66,6 +66,24 @@ fn probes_may_come_by_a_unix_socket_that_the_profile_names() {
 }
 
 #[test]
+fn root_may_always_probe_and_ask_for_nothing_else() {
+    let (pki, folder) = (Pki::new(), tempfile::tempdir().unwrap());
+    let upstream = Upstream::mutual(&pki);
+    let socket = |name: &str| folder.path().join(name);
+    let place = |name: &str| format!("unix:{}", socket(name).display());
+    // Neither root nor whoever else runs this.
+    let program = serve(&pki, &upstream).identity(&pki.client).args(["--allow-uid", "65532"]);
+    let program = program.args(["--listen", &place("mcp.sock"), "--admin", &place("admin.sock")]);
+    let process = program.start();
+    process.wait_for_stderr(": listening on ");
+    let status = |name: &str| exchange(unix(&socket(name)), &get("localhost", "/readyz")).status;
+    let root = rustix::process::geteuid().is_root();
+    assert_eq!(status("admin.sock"), if root { 200 } else { 403 });
+    assert_eq!(healthcheck(&["--admin", &place("admin.sock")]).0, i32::from(!root));
+    assert_eq!(status("mcp.sock"), 403);
+}
+
+#[test]
 fn an_upstream_that_is_down_is_no_obstacle_unless_that_was_said() {
     let pki = Pki::new();
     let upstream = Upstream::options(&pki).stateless().start();
