@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{
     Config, forms,
-    layer::Layers,
+    layer::{Layer, Layers},
     otlp::{self, Otlp},
     place::{Place, Stated},
     scope::Scope,
@@ -107,19 +107,24 @@ impl Sidecar {
 ///
 /// # Errors
 ///
-/// At [`Stage::Configuration`]: a flag says where to go as well.
+/// At [`Stage::Configuration`]: a flag, or the profile itself, says where to go as well, or as whom. No
+/// request would carry that.
 pub(super) fn routes(said: &Layers) -> Result<&[Stated<Route>], Failure> {
     let routes = said.profile.serve.routes.as_slice();
-    let flags = &said.flags;
-    let paths = [&flags.url, &flags.cert, &flags.key, &flags.pkcs12, &flags.spiffe];
-    let stray = paths.into_iter().flatten().chain(&flags.cacert).map(|said| &said.place);
-    let stray = stray.chain(flags.sent.iter().map(|said| &said.place)).next();
+    let stray = stray(&said.flags).or_else(|| stray(&said.profile));
     match (routes, stray) {
         ([first, ..], Some(place)) => Err(place
             .refuse(format_args!("there are routes ({}), which say where to go", first.place))
             .hint("put it into the profile of a route")),
         (routes, _) => Ok(routes),
     }
+}
+
+/// What a layer says that is a route's alone to say.
+fn stray(layer: &Layer) -> Option<&Place> {
+    let paths = [&layer.url, &layer.cert, &layer.key, &layer.pkcs12, &layer.spiffe];
+    let stray = paths.into_iter().flatten().chain(&layer.cacert).map(|said| &said.place);
+    stray.chain(layer.sent.iter().map(|said| &said.place)).next()
 }
 
 impl Route {
