@@ -161,15 +161,28 @@ impl Lane {
             return None;
         }
         let is_relative = Url::parse(place).is_err() && !place.starts_with("//");
-        if is_relative && self.prefix == self.base {
+        let query = self.callers_part(there.query());
+        if is_relative && self.prefix == self.base && query == there.query() {
             return None;
         }
         let rest = below(there.path(), &self.base)?;
-        let query = there.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let fragment = there.fragment().map(|it| format!("#{it}")).unwrap_or_default();
         let path = format!("{}{rest}", self.prefix);
+        // What begins with two slashes is a host to who follows it (RFC 3986, section 4.2).
+        let before = if path.starts_with("//") { "/." } else { "" };
         let path = if path.is_empty() { "/" } else { &path };
-        HeaderValue::try_from(format!("{path}{query}{fragment}")).ok()
+        HeaderValue::try_from(format!("{before}{path}{query}{fragment}")).ok()
+    }
+
+    /// What of a place's query is not our own, which is nobody's to see and would be sent twice.
+    fn callers_part<'a>(&self, query: Option<&'a str>) -> Option<&'a str> {
+        let (Some(said), Some(ours)) = (query, self.query.as_deref()) else { return query };
+        match said.strip_prefix(ours) {
+            Some("") => None,
+            Some(rest) => rest.strip_prefix('&').or(query),
+            None => query,
+        }
     }
 }
 
@@ -249,6 +262,31 @@ mod tests {
         ] {
             assert_eq!(home(prefix, place).as_deref(), expected, "{place}");
         }
+    }
+
+    #[test]
+    fn no_place_becomes_another_host_and_none_shows_our_own_query() {
+        let home = |prefix, upstream, place: &str| {
+            let lane = lane(prefix, upstream);
+            let target = lane.target(&"/mcp/a?b=2".parse().unwrap())?;
+            lane.home(place, &target).map(|home| home.to_str().unwrap().to_owned())
+        };
+        let secret = "https://gw.example/mcp?t=canary";
+        for (prefix, upstream, place, expected) in [
+            (
+                Some("/"),
+                "https://gw.example",
+                "https://gw.example//evil.example/x/",
+                "/.//evil.example/x/",
+            ),
+            (None, "https://gw.example", "https://gw.example//evil.example/", "/.//evil.example/"),
+            (None, secret, "https://gw.example/mcp/a/?t=canary&b=2", "/mcp/a/?b=2"),
+            (None, secret, "/mcp/a/?t=canary&b=2", "/mcp/a/?b=2"),
+            (None, secret, "?t=canary", "/mcp/a"),
+        ] {
+            assert_eq!(home(prefix, upstream, place).as_deref(), Some(expected), "{place}");
+        }
+        assert_eq!(home(None, secret, "/mcp/b?c=d"), None);
     }
 
     #[test]
