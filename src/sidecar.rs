@@ -24,6 +24,7 @@ mod room;
 mod route;
 mod secure;
 mod sessions;
+mod stall;
 mod trace;
 mod tunnel;
 mod window;

@@ -27,13 +27,14 @@ use super::{
     room::{Place, Room},
     route::Lane,
     sessions::SESSION,
+    stall::Stall,
     tunnel::{self, Tunnel},
 };
 use crate::{
     failure::{Failure, Stage},
     redaction,
     secret::{Held, Secret},
-    service::{Body, Carried, Request},
+    service::{Body, Request, Secrets},
 };
 
 /// What carries requests: the same for all connections.
@@ -122,7 +123,7 @@ impl Forward {
             Err(_) => return Err(Refusal::Silent(self.silent(lane))),
         };
         drop(room);
-        let until = (drain, self.times.body);
+        let until = (drain, self.times);
         Ok(bring_back(response, lane, &asked, (socket, place), until)?)
     }
 
@@ -209,22 +210,24 @@ fn bring_back(
     lane: &Lane,
     asked: &Asked,
     (socket, place): (Option<OnUpgrade>, Place),
-    (drain, limit): (&Drain, Duration),
+    (drain, times): (&Drain, Times),
 ) -> Result<Response<Streaming>, Failure> {
     let (mut head, body) = response.into_parts();
     let sockets = tunnel::agreed(&mut head, socket.is_some())?.zip(socket);
-    conceal(&mut head.headers, head.extensions.get::<Carried>());
+    conceal(&mut head.headers, head.extensions.get::<Secrets>());
     hops::strip_response(&mut head.headers);
     lane.bring_home(&mut head.headers, &asked.target);
     asked.note(lane, &head);
-    let listens = asked.method == Method::GET && is_event_stream(&head.headers);
-    let until = listens.then(|| drain.clone());
-    let mut streaming = Streaming { until, ..Streaming::plain(body) };
+    let events = is_event_stream(&head.headers);
+    let until = (events && asked.method == Method::GET).then(|| drain.clone());
+    let stall = (!events).then(|| Stall::new(times.response));
+    let mut streaming = Streaming { until, stall, ..Streaming::plain(body) };
     if let Some((upstream, downstream)) = sockets {
         tunnel::ask(&mut head.headers);
         let (record, recorded) = oneshot::channel();
         streaming.tunnel = Some(record);
         let drain = drain.clone();
+        let limit = times.body;
         tokio::spawn(Tunnel { downstream, upstream, place, drain, limit }.carry(recorded));
     } else {
         streaming._place = Some(place);
@@ -250,12 +253,13 @@ impl Asked {
     }
 }
 
-/// Takes out what repeats a secret that the request carried: it is none of the caller's business.
-fn conceal(headers: &mut HeaderMap, carried: Option<&Carried>) {
-    let Some(carried) = carried else { return };
+/// Takes out what repeats a secret that the request carried: it is none of the caller's business. A
+/// tenant's name in a header of the user's own is none, and stands in many a place.
+fn conceal(headers: &mut HeaderMap, secrets: Option<&Secrets>) {
+    let Some(secrets) = secrets else { return };
     let repeats = |value: &HeaderValue| {
         let text = String::from_utf8_lossy(value.as_bytes());
-        redaction::clean(&text, carried.0.iter()) != text
+        redaction::clean(&text, secrets.0.iter()) != text
     };
     let doomed: Vec<_> =
         headers.iter().filter(|(_, value)| repeats(value)).map(|(name, _)| name.clone()).collect();
@@ -278,6 +282,8 @@ pub(super) struct Streaming {
     until: Option<Drain>,
     leaving: Option<BoxFuture<'static, ()>>,
     record: Option<Record>,
+    /// An answer that is no event stream may not stop in its middle for ever.
+    stall: Option<Stall>,
     /// What follows the response if it is a WebSocket's: its record is of both.
     tunnel: Option<oneshot::Sender<Record>>,
     _place: Option<Place>,
@@ -290,7 +296,15 @@ fn is_whole(body: &Body) -> bool {
 
 impl Streaming {
     fn plain(body: Body) -> Self {
-        Self { body, until: None, leaving: None, record: None, tunnel: None, _place: None }
+        Self {
+            body,
+            until: None,
+            leaving: None,
+            record: None,
+            stall: None,
+            tunnel: None,
+            _place: None,
+        }
     }
 
     fn noted_in(mut self, mut record: Record) -> Self {
@@ -331,7 +345,12 @@ impl http_body::Body for Streaming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        let mut frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let Some(stall) = &mut this.stall
+            && let Some(failure) = stall.watch(frame.is_pending(), cx)
+        {
+            frame = Poll::Ready(Some(Err(failure)));
+        }
         if let Poll::Ready(frame) = &frame {
             this.note(frame.as_ref());
         }
