@@ -21,19 +21,19 @@ use super::{
     drain::Drain,
     guard::{self, Denied},
     hops,
-    peer::{Identity, Peer},
+    peer::Peer,
     record::{Observers, Record},
     respond::Refusal,
     room::{Place, Room},
     route::Lane,
-    sessions::SESSION,
+    sessions::Key,
     tunnel::{self, Tunnel},
 };
 use crate::{
     failure::{Failure, Stage},
     redaction,
     secret::{Held, Secret},
-    service::{Body, Carried, Request},
+    service::{Body, Caller, Carried, Request},
 };
 
 /// What carries requests: the same for all connections.
@@ -97,8 +97,8 @@ impl Forward {
         record: &mut Record,
     ) -> Result<Response<Streaming>, Refusal> {
         let (mut head, body) = request.into_parts();
-        let identity = peer.identity();
-        let (lane, target) = self.admit(&head, peer, &identity).await?;
+        let caller = peer.caller();
+        let (lane, target, session) = self.admit(&head, peer, &caller).await?;
         record.takes(&lane.name);
         let place = self.room.request().await?;
         let (body, room) = self.read(body).await?;
@@ -109,8 +109,7 @@ impl Forward {
         if socket.is_some() {
             tunnel::ask(&mut head.headers);
         }
-        let session = head.headers.get(SESSION).cloned();
-        let asked = Asked { method: head.method.clone(), target, session, identity };
+        let asked = Asked { method: head.method.clone(), target, session, caller };
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
         *request.uri_mut() = asked.target.clone();
@@ -131,14 +130,14 @@ impl Forward {
         &self,
         head: &Parts,
         peer: &Peer,
-        identity: &Identity,
-    ) -> Result<(&Lane, Uri), Refusal> {
+        caller: &Caller,
+    ) -> Result<(&Lane, Uri, Option<Key>), Refusal> {
         let token = self.token().await?;
         guard::admit(&self.guard, head, peer, token.as_deref())?;
         let lane = self.lane(head).ok_or(Denied::Route)?;
-        lane.sessions.admit(&head.headers, identity)?;
+        let session = lane.sessions.admit(&head.headers, caller)?;
         let target = lane.target(&head.uri).ok_or(Denied::Route)?;
-        Ok((lane, target))
+        Ok((lane, target, session))
     }
 
     async fn token(&self) -> Result<Option<Arc<Secret>>, Refusal> {
@@ -239,14 +238,14 @@ fn bring_back(
 struct Asked {
     method: Method,
     target: Uri,
-    session: Option<HeaderValue>,
-    identity: Identity,
+    session: Option<Key>,
+    caller: Caller,
 }
 
 impl Asked {
     fn note(&self, lane: &Lane, head: &http::response::Parts) {
-        let session = self.session.as_ref().map(HeaderValue::as_bytes);
-        lane.sessions.note(&self.method, head.status, (session, &head.headers), &self.identity);
+        let session = (self.session, &head.headers);
+        lane.sessions.note(&self.method, head.status, session, &self.caller);
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use crate::service::Caller;
+
 /// The other end of an inbound connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -26,13 +28,13 @@ pub enum From {
 }
 
 impl Peer {
-    /// Whose sessions it may use: two peers with the same key are one to the upstream.
+    /// Whose sessions and cookies it may use: two peers that are one caller are one to the upstream.
     #[must_use]
-    pub(super) fn identity(&self) -> Identity {
+    pub(super) fn caller(&self) -> Caller {
         match self.from {
-            From::Unix(uid) => Identity::User(uid),
-            From::Tcp(_) if self.names.is_empty() => Identity::Anyone,
-            From::Tcp(_) => Identity::Certificate(Arc::clone(&self.names)),
+            From::Unix(uid) => Caller::User(uid),
+            From::Tcp(_) if self.names.is_empty() => Caller::Anyone,
+            From::Tcp(_) => Caller::Certificate(Arc::clone(&self.names)),
         }
     }
 }
@@ -45,19 +47,6 @@ impl fmt::Display for Peer {
             (_, From::Unix(uid)) => write!(f, "uid {uid}"),
         }
     }
-}
-
-/// What an upstream session is bound to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Identity {
-    /// Whoever has these names in its certificate, all of them and no other: one name may be that
-    /// of many, as the DNS name of a service whose agents have a URI each. The next certificate of
-    /// the same holder has the same names, and its sessions go on.
-    Certificate(Arc<[String]>),
-    /// Whoever runs as this user.
-    User(u32),
-    /// Whoever reaches the port, and knows the token if there is one.
-    Anyone,
 }
 
 #[cfg(test)]
@@ -74,9 +63,9 @@ mod tests {
     fn who_shares_a_name_is_not_the_same_for_it() {
         let one = named(&["agents.example", "spiffe://a/one"]);
         let renewed = Peer { from: From::Tcp("192.0.2.2:1".parse().unwrap()), ..one.clone() };
-        assert_eq!(one.identity(), renewed.identity());
+        assert_eq!(one.caller(), renewed.caller());
         for other in [&["agents.example", "spiffe://a/two"][..], &["agents.example"], &[]] {
-            assert_ne!(one.identity(), named(other).identity(), "{other:?}");
+            assert_ne!(one.caller(), named(other).caller(), "{other:?}");
         }
     }
 }
