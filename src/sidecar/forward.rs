@@ -114,6 +114,7 @@ impl Forward {
         *request.method_mut() = head.method;
         *request.uri_mut() = asked.target.clone();
         *request.headers_mut() = head.headers;
+        request.extensions_mut().insert(asked.caller.clone());
 
         let mut service = if socket.is_some() { &lane.sockets } else { &lane.service }.clone();
         let response = match timeout(self.times.response, service.call(request)).await {

@@ -116,3 +116,24 @@ fn who_shows_an_id_before_it_is_given_has_nothing_of_it() {
     }
     assert_eq!(scene.sidecar.finish(), ["session"; 2]);
 }
+
+#[test]
+fn cookies_that_one_caller_was_given_are_of_no_other() {
+    let folder = open_folder();
+    let socket = folder.path().join("it.sock");
+    let scene = scene(&socket, &[rustix::process::geteuid().as_raw()]);
+    let (mut user, mut anyone) = (Line::unix(&socket), scene.sidecar.connect());
+    let sent = |line: &mut Line, set: Option<&str>| {
+        let reply = Reply::new(200);
+        let reply = set.map_or(reply.clone(), |set| reply.header("set-cookie", set));
+        scene.upstream.script(Rule::next(), Fault::Answer(reply));
+        assert_eq!(ask(line, &get("Host: localhost")), 200);
+        let seen = scene.upstream.seen();
+        seen.last().unwrap().header("cookie").map(str::to_owned)
+    };
+    assert_eq!(sent(&mut user, Some("id=users; Path=/")), None);
+    assert_eq!(sent(&mut anyone, None), None);
+    assert_eq!(sent(&mut anyone, Some("id=anyones; Path=/")), None);
+    assert_eq!(sent(&mut user, None).as_deref(), Some("id=users"));
+    assert_eq!(sent(&mut anyone, None).as_deref(), Some("id=anyones"));
+}
