@@ -106,6 +106,10 @@ impl Forward {
 
         let socket = tunnel::asked(&mut head);
         hops::strip_request(&mut head.headers);
+        if let Some((proof, _)) = &self.guard.required {
+            // It was for us: who has it may ask here.
+            head.headers.remove(proof);
+        }
         if socket.is_some() {
             tunnel::ask(&mut head.headers);
         }

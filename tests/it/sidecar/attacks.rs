@@ -135,6 +135,7 @@ fn who_can_only_make_a_url_lacks_the_required_header() {
     }
     assert_eq!(scene.sidecar.ask(get("Host: localhost\r\nx-from: agent")).status, 200);
     assert_eq!(scene.seen(), ["/mcp"]);
+    assert!(scene.upstream.seen().iter().all(|seen| seen.header("x-from").is_none()));
     assert_eq!(scene.sidecar.finish(), ["required_header"; 4]);
 }
 
