@@ -23,7 +23,7 @@ use super::{
     hops,
     peer::Peer,
     record::{Observers, Record},
-    respond::Refusal,
+    respond::{self, Refusal},
     room::{Place, Room},
     route::Lane,
     sessions::Key,
@@ -137,8 +137,10 @@ impl Forward {
         peer: &Peer,
         caller: &Caller,
     ) -> Result<(&Lane, Uri, Option<Key>), Refusal> {
-        let token = self.token().await?;
-        guard::admit(&self.guard, head, peer, token.as_deref())?;
+        guard::admit(&self.guard, head, peer)?;
+        if let Some(token) = self.token().await? {
+            guard::proven(&head.headers, &token)?;
+        }
         let lane = self.lane(head).ok_or(Denied::Route)?;
         let session = lane.sessions.admit(&head.headers, caller)?;
         let target = lane.target(&head.uri).ok_or(Denied::Route)?;
@@ -150,8 +152,8 @@ impl Forward {
         match held.current().await {
             Ok((token, _)) => Ok(Some(token)),
             Err(error) => {
-                let what = format!("the token that callers must show can't be had: {error}");
-                Err(Failure::new(Stage::Credential, what).into())
+                let what = format!("{}: {error}", respond::NO_TOKEN);
+                Err(Refusal::Unproven(Failure::new(Stage::Credential, what)))
             }
         }
     }

@@ -125,14 +125,9 @@ impl Denied {
     }
 }
 
-/// Whether a request with this head, from this peer, may be read and carried. `token` is the one
-/// that it must show, where one is asked for.
-pub(super) fn admit(
-    settings: &Settings,
-    head: &Parts,
-    peer: &Peer,
-    token: Option<&Secret>,
-) -> Result<(), Denied> {
+/// Whether a request with this head, from this peer, may be read and carried; but for the token,
+/// which is not even had for who may not ask anyway.
+pub(super) fn admit(settings: &Settings, head: &Parts, peer: &Peer) -> Result<(), Denied> {
     known(settings, peer)?;
     if !METHODS.contains(&head.method) {
         return Err(Denied::Method(head.method.as_str().chars().take(20).collect()));
@@ -144,12 +139,12 @@ pub(super) fn admit(
     {
         return Err(Denied::Required);
     }
-    if let Some(token) = token
-        && !shows(&head.headers, token)
-    {
-        return Err(Denied::Token);
-    }
     if path::is_plain(head.uri.path()) { Ok(()) } else { Err(Denied::Path) }
+}
+
+/// Whether a request shows this token.
+pub(super) fn proven(headers: &HeaderMap, token: &Secret) -> Result<(), Denied> {
+    if shows(headers, token) { Ok(()) } else { Err(Denied::Token) }
 }
 
 fn known(settings: &Settings, peer: &Peer) -> Result<(), Denied> {

@@ -165,6 +165,28 @@ fn who_lacks_the_token_is_told_nothing_of_it() {
 }
 
 #[test]
+fn the_token_is_fetched_for_none_who_may_not_ask_and_its_place_is_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, ran) = (folder.path().join("token-program"), folder.path().join("ran"));
+    std::fs::write(&program, format!("#!/bin/sh\necho ran >>'{}'\nexit 3\n", ran.display()))
+        .unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, open).unwrap();
+    let reference = format!("command:{}", program.display());
+    let scene = Scene::obliging(&["--inbound-bearer", &reference]);
+    assert_eq!(scene.sidecar.ask(get("Host: evil.example")).status, 421);
+    assert_eq!(scene.sidecar.ask(get("Host: localhost\r\nOrigin: null")).status, 403);
+    assert!(!ran.exists());
+    let answer = scene.sidecar.ask(get("Host: localhost"));
+    assert_eq!(answer.status, 503);
+    assert!(ran.exists());
+    assert!(!answer.text().contains("token-program"), "{answer:?}");
+    assert!(scene.sidecar.process.stderr().contains("token-program"));
+    assert!(scene.upstream.seen().is_empty());
+    assert_eq!(scene.sidecar.finish(), ["host", "origin", "credential"]);
+}
+
+#[test]
 fn another_protocol_has_no_other_rules() {
     let scene = Scene::obliging(&[]);
     let two = scene.sidecar.connect_two();
