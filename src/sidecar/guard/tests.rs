@@ -58,6 +58,45 @@ fn a_name_that_was_rebound_is_not() {
 }
 
 #[test]
+fn the_host_of_a_route_is_ours_and_opens_and_closes_no_other() {
+    let settings = Settings { routed: vec!["tickets.localhost".to_owned()], ..Settings::default() };
+    assert_eq!(decide(&settings, &[("host", "Tickets.localhost:8080")]), Ok(()));
+    for other in ["evil.example", "x.tickets.localhost", "tickets.localhost.evil.example"] {
+        assert_eq!(decide(&settings, &[("host", other)]), Err(Denied::Host), "{other}");
+    }
+    let exposed = Peer { exposed: true, ..tcp() };
+    let asked = head("/mcp", &[("host", "sidecar.example")]);
+    assert_eq!(admit(&settings, &asked, &exposed), Ok(()));
+}
+
+#[test]
+fn a_host_is_compared_without_its_port_and_an_address_by_its_value() {
+    for (text, expected) in [
+        ("Box.Internal", Some("box.internal")),
+        ("10.0.0.1", Some("10.0.0.1")),
+        ("2001:DB8::1", Some("[2001:db8::1]")),
+        ("[2001:db8:0:0::1]", Some("[2001:db8::1]")),
+        ("box.internal:8080", None),
+        ("[2001:db8::1]:80", None),
+        ("10.0.0.1:80", None),
+        ("box.internal/x", None),
+        ("*.internal", None),
+        ("me@box.internal", None),
+        ("[::1", None),
+        ("a b", None),
+        ("", None),
+    ] {
+        assert_eq!(host_name(text).as_deref(), expected, "{text}");
+    }
+    let hosts = vec![host_name("2001:DB8::1").unwrap(), host_name("10.0.0.1").unwrap()];
+    let settings = Settings { hosts, ..Settings::default() };
+    for asked in ["[2001:db8::1]", "[2001:DB8:0::1]:8080", "10.0.0.1:8080"] {
+        assert_eq!(decide(&settings, &[("host", asked)]), Ok(()), "{asked}");
+    }
+    assert_eq!(decide(&settings, &[("host", "[2001:db8::2]")]), Err(Denied::Host));
+}
+
+#[test]
 fn a_request_is_for_one_host() {
     let settings = Settings::default();
     let two = [("host", "localhost"), ("host", "evil.example")];
