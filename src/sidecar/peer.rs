@@ -41,7 +41,9 @@ impl Peer {
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.names.first(), self.from) {
+        // A URI (a SPIFFE id) is one workload's, a DNS name may be that of many. No DNS name has a colon.
+        let uri = self.names.iter().find(|name| name.contains(':'));
+        match (uri.or(self.names.first()), self.from) {
             (Some(name), From::Tcp(address)) => write!(f, "{name} at {address}"),
             (_, From::Tcp(address)) => write!(f, "{address}"),
             (_, From::Unix(uid)) => write!(f, "uid {uid}"),
@@ -66,6 +68,18 @@ mod tests {
         assert_eq!(one.caller(), renewed.caller());
         for other in [&["agents.example", "spiffe://a/two"][..], &["agents.example"], &[]] {
             assert_ne!(one.caller(), named(other).caller(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_is_shown_by_the_name_that_is_most_its_own() {
+        for (names, expected) in [
+            (&["agents.example", "spiffe://a/one"][..], "spiffe://a/one at 192.0.2.1:50000"),
+            (&["a.example", "b.example"], "a.example at 192.0.2.1:50000"),
+            (&["CN=agent"], "CN=agent at 192.0.2.1:50000"),
+            (&[], "192.0.2.1:50000"),
+        ] {
+            assert_eq!(named(names).to_string(), expected);
         }
     }
 }
