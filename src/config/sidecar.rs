@@ -143,6 +143,28 @@ impl Route {
     }
 }
 
+impl Routed {
+    /// The requests that take it: their host, and where their paths begin.
+    fn requests(&self) -> (Option<&str>, &str) {
+        let upstream = self.config.upstream.url.uri().path();
+        let prefix = self.prefix.as_deref().unwrap_or(upstream);
+        (self.host.as_deref(), prefix.trim_end_matches('/'))
+    }
+}
+
+/// Each request has one way at most: of two routes for the same ones, one would never be taken.
+fn distinct(said: &[Stated<Route>], routes: &[Routed]) -> Result<(), Failure> {
+    for (at, (route, said)) in routes.iter().zip(said).enumerate() {
+        let same = |other: &&Routed| other.requests() == route.requests();
+        if let Some(other) = routes[..at].iter().find(same) {
+            let what = format_args!("{} and {} are for the same requests", other.name, route.name);
+            let refused = said.place.refuse(what);
+            return Err(refused.hint("give each a host or a prefix of its own"));
+        }
+    }
+    Ok(())
+}
+
 /// The settings of both layers; `routes` are those of the profile, or the only one.
 pub(super) fn settle(
     said: &Layers,
@@ -150,6 +172,7 @@ pub(super) fn settle(
     (max_message, response): (usize, Duration),
     routes: Vec<Routed>,
 ) -> Result<Sidecar, Failure> {
+    distinct(&said.profile.serve.routes, &routes)?;
     let time = |of: fn(&Said) -> &Option<Stated<String>>, default| match first(said, of) {
         None => Ok(default),
         Some(time) => forms::duration(&time.value).map_err(|what| time.place.refuse(what)),
