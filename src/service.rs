@@ -58,6 +58,21 @@ impl Service<Request> for HttpService {
     }
 }
 
+/// Whose request it is, of those whom a front end can tell apart: an extension of the request. What a
+/// later stage keeps for one of them is of no use to another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Caller {
+    /// Whoever has these names in its certificate, all of them and no other: one name may be that
+    /// of many, as the DNS name of a service whose agents have a URI each. The next certificate of
+    /// the same holder has the same names, and its sessions go on.
+    Certificate(Arc<[String]>),
+    /// Whoever runs as this user.
+    User(u32),
+    /// Whoever reaches the front end, and knows the token if there is one.
+    #[default]
+    Anyone,
+}
+
 /// The sensitive header values a refused request was sent with, attached to the extensions of
 /// responses that are not 2xx, so that words quoted from an upstream can be cleaned of them.
 #[derive(Clone, Debug)]

@@ -144,11 +144,33 @@ impl Route {
         });
         Ok(Routed {
             name: self.name.clone(),
-            host: self.host.as_ref().map(|said| said.value.to_ascii_lowercase()),
+            host: self.host.as_ref().map(|said| host(said, &said.value)).transpose()?,
             prefix: prefix.transpose()?,
             config,
         })
     }
+}
+
+impl Routed {
+    /// The requests that take it: their host, and where their paths begin.
+    fn requests(&self) -> (Option<&str>, &str) {
+        let upstream = self.config.upstream.url.uri().path();
+        let prefix = self.prefix.as_deref().unwrap_or(upstream);
+        (self.host.as_deref(), prefix.trim_end_matches('/'))
+    }
+}
+
+/// Each request has one way at most: of two routes for the same ones, one would never be taken.
+fn distinct(said: &[Stated<Route>], routes: &[Routed]) -> Result<(), Failure> {
+    for (at, (route, said)) in routes.iter().zip(said).enumerate() {
+        let same = |other: &&Routed| other.requests() == route.requests();
+        if let Some(other) = routes[..at].iter().find(same) {
+            let what = format_args!("{} and {} are for the same requests", other.name, route.name);
+            let refused = said.place.refuse(what);
+            return Err(refused.hint("give each a host or a prefix of its own"));
+        }
+    }
+    Ok(())
 }
 
 /// The settings of both layers; `routes` are those of the profile, or the only one.
@@ -158,6 +180,7 @@ pub(super) fn settle(
     (max_message, response): (usize, Duration),
     routes: Vec<Routed>,
 ) -> Result<Sidecar, Failure> {
+    distinct(&said.profile.serve.routes, &routes)?;
     let time = |of: fn(&Said) -> &Option<Stated<String>>, default| match first(said, of) {
         None => Ok(default),
         Some(time) => forms::duration(&time.value).map_err(|what| time.place.refuse(what)),
@@ -168,7 +191,7 @@ pub(super) fn settle(
     let times =
         Times { head: time(|it| &it.head, HEAD)?, body: time(|it| &it.body, BODY)?, response };
     let settings = Settings {
-        guard: guarded(said, scope)?,
+        guard: guarded(said, scope, &routes)?,
         token: token.map(|said| scope.open(&said.place, &said.value)).transpose()?,
         limits: Limits { connections, requests, queue: QUEUE, patience: PATIENCE, max_message },
         times,
@@ -279,18 +302,14 @@ fn listed<T>(said: &Layers, of: impl Fn(&Said) -> &Vec<T>) -> &Vec<T> {
     if flags.is_empty() { of(&said.profile.serve) } else { flags }
 }
 
-fn guarded(said: &Layers, scope: &Scope<'_>) -> Result<guard::Settings, Failure> {
-    let lower = |said: &Stated<String>| scope.text(said).map(|it| it.to_ascii_lowercase());
-    let hosts = listed(said, |it| &it.hosts).iter().map(|said| {
-        let host = lower(said)?;
-        if host.contains(['/', '*', '@']) || host.is_empty() {
-            let refused = said.place.refuse("expected the name of a host, as in sidecar.internal");
-            return Err(refused.hint("name each host by itself, without scheme, port and path"));
-        }
-        Ok(host)
-    });
+fn guarded(
+    said: &Layers,
+    scope: &Scope<'_>,
+    routes: &[Routed],
+) -> Result<guard::Settings, Failure> {
+    let hosts = listed(said, |it| &it.hosts).iter().map(|said| host(said, &scope.text(said)?));
     let origins = listed(said, |it| &it.origins).iter().map(|said| {
-        let origin = lower(said)?;
+        let origin = scope.text(said)?.to_ascii_lowercase();
         if !origin.contains("://") || origin.ends_with('/') {
             let refused = said.place.refuse("expected an origin, as in https://tools.example");
             return Err(refused.hint("an origin is scheme, host and port, without a path"));
@@ -308,10 +327,19 @@ fn guarded(said: &Layers, scope: &Scope<'_>) -> Result<guard::Settings, Failure>
     }
     Ok(guard::Settings {
         hosts: hosts.collect::<Result<_, _>>()?,
+        routed: routes.iter().filter_map(|route| route.host.clone()).collect(),
         origins: origins.collect::<Result<_, _>>()?,
         users,
         names: names.collect::<Result<_, _>>()?,
         required: first(said, |it| &it.required).map(|it| required(it, scope)).transpose()?,
+    })
+}
+
+/// A host by itself: what a request is for is compared without its port.
+fn host(said: &Stated<String>, text: &str) -> Result<String, Failure> {
+    guard::host_name(text).ok_or_else(|| {
+        let refused = said.place.refuse("expected the name of a host, as in sidecar.internal");
+        refused.hint("name each host by itself, without scheme, port and path")
     })
 }
 

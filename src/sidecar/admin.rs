@@ -86,7 +86,7 @@ pub(super) async fn serve(listener: Listener, admin: Admin) {
 impl Admin {
     /// The answer while requests are carried, or the last of them is gone.
     async fn answer(&self, head: &Parts, peer: &Peer) -> Response<Full<Bytes>> {
-        if let Err(denied) = guard::admit(&self.guard, head, peer, None) {
+        if let Err(denied) = guard::admit(&self.guard, head, peer) {
             return text(denied.status(), PLAIN, format!("{denied}\n"));
         }
         match (&head.method, head.uri.path()) {

@@ -21,12 +21,12 @@ use super::{
     drain::Drain,
     guard::{self, Denied},
     hops,
-    peer::{Identity, Peer},
+    peer::Peer,
     record::{Observers, Record},
-    respond::Refusal,
+    respond::{self, Refusal},
     room::{Place, Room},
     route::Lane,
-    sessions::SESSION,
+    sessions::Key,
     stall::Stall,
     tunnel::{self, Tunnel},
 };
@@ -34,7 +34,7 @@ use crate::{
     failure::{Failure, Stage},
     redaction,
     secret::{Held, Secret},
-    service::{Body, Request, Secrets},
+    service::{Body, Caller, Request, Secrets},
 };
 
 /// What carries requests: the same for all connections.
@@ -98,8 +98,8 @@ impl Forward {
         record: &mut Record,
     ) -> Result<Response<Streaming>, Refusal> {
         let (mut head, body) = request.into_parts();
-        let identity = peer.identity();
-        let (lane, target) = self.admit(&head, peer, &identity).await?;
+        let caller = peer.caller();
+        let (lane, target, session) = self.admit(&head, peer, &caller).await?;
         record.takes(&lane.name);
         let place = self.room.request().await?;
         let (body, room) = self.read(body).await?;
@@ -107,15 +107,19 @@ impl Forward {
 
         let socket = tunnel::asked(&mut head);
         hops::strip_request(&mut head.headers);
+        if let Some((proof, _)) = &self.guard.required {
+            // It was for us: who has it may ask here.
+            head.headers.remove(proof);
+        }
         if socket.is_some() {
             tunnel::ask(&mut head.headers);
         }
-        let session = head.headers.get(SESSION).cloned();
-        let asked = Asked { method: head.method.clone(), target, session, identity };
+        let asked = Asked { method: head.method.clone(), target, session, caller };
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
         *request.uri_mut() = asked.target.clone();
         *request.headers_mut() = head.headers;
+        request.extensions_mut().insert(asked.caller.clone());
 
         let mut service = if socket.is_some() { &lane.sockets } else { &lane.service }.clone();
         let response = match timeout(self.times.response, service.call(request)).await {
@@ -132,14 +136,16 @@ impl Forward {
         &self,
         head: &Parts,
         peer: &Peer,
-        identity: &Identity,
-    ) -> Result<(&Lane, Uri), Refusal> {
-        let token = self.token().await?;
-        guard::admit(&self.guard, head, peer, token.as_deref())?;
+        caller: &Caller,
+    ) -> Result<(&Lane, Uri, Option<Key>), Refusal> {
+        guard::admit(&self.guard, head, peer)?;
+        if let Some(token) = self.token().await? {
+            guard::proven(&head.headers, &token)?;
+        }
         let lane = self.lane(head).ok_or(Denied::Route)?;
-        lane.sessions.admit(&head.headers, identity)?;
+        let session = lane.sessions.admit(&head.headers, caller)?;
         let target = lane.target(&head.uri).ok_or(Denied::Route)?;
-        Ok((lane, target))
+        Ok((lane, target, session))
     }
 
     async fn token(&self) -> Result<Option<Arc<Secret>>, Refusal> {
@@ -147,8 +153,8 @@ impl Forward {
         match held.current().await {
             Ok((token, _)) => Ok(Some(token)),
             Err(error) => {
-                let what = format!("the token that callers must show can't be had: {error}");
-                Err(Failure::new(Stage::Credential, what).into())
+                let what = format!("{}: {error}", respond::NO_TOKEN);
+                Err(Refusal::Unproven(Failure::new(Stage::Credential, what)))
             }
         }
     }
@@ -242,14 +248,14 @@ fn bring_back(
 struct Asked {
     method: Method,
     target: Uri,
-    session: Option<HeaderValue>,
-    identity: Identity,
+    session: Option<Key>,
+    caller: Caller,
 }
 
 impl Asked {
     fn note(&self, lane: &Lane, head: &http::response::Parts) {
-        let session = self.session.as_ref().map(HeaderValue::as_bytes);
-        lane.sessions.note(&self.method, head.status, (session, &head.headers), &self.identity);
+        let session = (self.session, &head.headers);
+        lane.sessions.note(&self.method, head.status, session, &self.caller);
     }
 }
 

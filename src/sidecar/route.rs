@@ -12,7 +12,7 @@ use http::{
 };
 use url::Url;
 
-use super::{path::below, sessions::Sessions};
+use super::{guard::is_host, path::below, sessions::Sessions};
 use crate::{
     failure::{Failure, Stage},
     service::{HttpService, Request},
@@ -27,7 +27,8 @@ const PLACES: [HeaderName; 2] = [header::LOCATION, header::CONTENT_LOCATION];
 pub struct Route {
     /// Its name, for logs and figures.
     pub name: String,
-    /// The host that a request must be for, in lower case; any if none is given.
+    /// The host that a request must be for, as [`super::guard::host_name`] has it; any if none is
+    /// given.
     pub host: Option<String>,
     /// Where its paths begin here; where the upstream's begin if none is given.
     pub prefix: Option<String>,
@@ -90,7 +91,7 @@ impl Lane {
     /// How closely the route fits a request; the closest is taken, none if it does not fit.
     pub(super) fn fits(&self, host: &str, path: &str) -> Option<(bool, usize)> {
         let named = match &self.host {
-            Some(wanted) if !wanted.eq_ignore_ascii_case(host) => return None,
+            Some(wanted) if !is_host(wanted, host) => return None,
             wanted => wanted.is_some(),
         };
         below(path, &self.prefix).map(|_| (named, self.prefix.len()))

@@ -44,7 +44,7 @@ impl Pod {
         let file = [
             profile("a", &a.url(), &pki.client),
             profile("b", &b.url(), &pki.issue_client("other")),
-            "[profile.pod.serve]\nlisten = \"127.0.0.1:0\"\nallow_host = [\"a.example\", \"b.example\"]\n".into(),
+            "[profile.pod.serve]\nlisten = \"127.0.0.1:0\"\n".into(),
             "[profile.pod.serve.routes.a]\nprefix = \"/a\"\n".into(),
             "[profile.pod.serve.routes.b]\nprefix = \"/b/deep\"\n".into(),
             "[profile.pod.serve.routes.a-host]\nprofile = \"a\"\nhost = \"a.example\"\nprefix = \"/\"\n".into(),
