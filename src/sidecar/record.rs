@@ -126,7 +126,7 @@ impl Record {
         let Some(noted) = &mut self.0 else { return };
         noted.bytes.0 = body.len() as u64;
         if (noted.identified.is_some() || noted.spanned.is_some()) && !body.is_empty() {
-            noted.subject = Subject::of(body);
+            noted.subject = Subject::of_body(body);
         }
     }
 
