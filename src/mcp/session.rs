@@ -21,7 +21,10 @@ use std::{
 
 use bytes::Bytes;
 
-pub use self::exchange::{Context, End, ExchangeId, Position};
+pub use self::{
+    exchange::{Context, End, ExchangeId, Position},
+    handshake::cancelled_id,
+};
 use self::{
     exchange::{Exchange, Role},
     handshake::Handshake,

@@ -66,7 +66,8 @@ impl Agreed {
 }
 
 /// The request that a `notifications/cancelled` names.
-pub(super) fn cancelled_id(message: &Message) -> Option<Id> {
+#[must_use]
+pub fn cancelled_id(message: &Message) -> Option<Id> {
     #[derive(Deserialize)]
     struct Cancelled<'a> {
         #[serde(borrow)]
