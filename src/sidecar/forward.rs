@@ -193,7 +193,11 @@ impl Forward {
             None => timeout(self.times.body, read).await,
         };
         match read {
-            Ok(Ok(body)) => Ok((body.to_bytes(), room)),
+            Ok(Ok(body)) => {
+                let body = body.to_bytes();
+                let room = room.and_then(|room| room.fitted(body.len()));
+                Ok((body, room))
+            }
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Refusal::TooLong(self.max_message))
             }
