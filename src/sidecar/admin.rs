@@ -28,15 +28,15 @@ use crate::{
     tls::inbound::Current,
 };
 
-/// How long a request may take, and a connection be idle.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request may take to be said: less than a probe waits, whoever else is connected.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a probe waits for its answer.
 const PROBE: Duration = Duration::from_secs(3);
 
 /// Who probes does it one at a time; what is more than that waits.
 const CONNECTIONS: usize = 16;
-/// A connection is for a few requests.
-const LIFE: Duration = Duration::from_secs(60);
+/// A connection is for one request.
+const LIFE: Duration = Duration::from_secs(10);
 /// Before the next try when no connection can be accepted.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -76,6 +76,7 @@ pub(super) async fn serve(listener: Listener, admin: Admin) {
             });
             let mut protocol = hyper::server::conn::http1::Builder::new();
             let protocol = protocol.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+            let protocol = protocol.keep_alive(false);
             // Who asked may have gone, or stays without asking for anything more.
             let _ = timeout(LIFE, protocol.serve_connection(TokioIo::new(stream), service)).await;
             drop(place);
