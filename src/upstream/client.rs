@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tower::service_fn;
@@ -81,6 +81,13 @@ impl Upstream {
         if !url.is_origin_of(request.uri()) {
             let what = format!("a request for another origin than {} was not sent", url.origin());
             return Err(Failure::new(Stage::Configuration, what));
+        }
+        // A body that could be there and is not has a length (RFC 9110, section 8.6).
+        if request.body().is_empty()
+            && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH)
+        {
+            let none = HeaderValue::from_static("0");
+            request.headers_mut().entry(header::CONTENT_LENGTH).or_insert(none);
         }
         let mut pool = self.pool();
         // HTTP/2 servers end a connection every thousand requests or so, and say which ones they
