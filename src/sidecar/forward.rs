@@ -26,7 +26,7 @@ use super::{
     respond::{self, Refusal},
     room::{Place, Room},
     route::Lane,
-    sessions::Key,
+    sessions::{Key, SESSION},
     stall::Stall,
     tunnel::{self, Tunnel},
 };
@@ -114,6 +114,8 @@ impl Forward {
         if socket.is_some() {
             tunnel::ask(&mut head.headers);
         }
+        // Named in `Connection`, it is taken out, and the upstream says yes to something else.
+        let session = session.filter(|_| head.headers.contains_key(SESSION));
         let asked = Asked { method: head.method.clone(), target, session, caller };
         let mut request = Request::new(body);
         *request.method_mut() = head.method;

@@ -137,3 +137,37 @@ fn cookies_that_one_caller_was_given_are_of_no_other() {
     assert_eq!(sent(&mut user, None).as_deref(), Some("id=users"));
     assert_eq!(sent(&mut anyone, None).as_deref(), Some("id=anyones"));
 }
+
+#[test]
+fn an_id_that_does_not_reach_the_upstream_is_not_claimed_by_its_answer() {
+    let folder = open_folder();
+    let socket = folder.path().join("it.sock");
+    let scene = scene(&socket, &[rustix::process::geteuid().as_raw()]);
+    scene.upstream.script(Rule::next().always(), Fault::status(200));
+    let (mut user, mut anyone) = (Line::unix(&socket), scene.sidecar.connect());
+    let shown = get(&format!("Host: localhost{}", named("of-another-replica")));
+    let hidden = shown.replace("Host:", "Connection: mcp-session-id\r\nHost:");
+    assert_eq!(ask(&mut anyone, &hidden), 200);
+    assert_eq!(ask(&mut user, &shown), 200);
+    assert_eq!(ask(&mut anyone, &hidden), 404);
+}
+
+#[test]
+fn a_flood_of_ids_that_lead_nowhere_has_nobodys_session_forgotten() {
+    let folder = open_folder();
+    let socket = folder.path().join("it.sock");
+    let scene = scene(&socket, &[rustix::process::geteuid().as_raw()]);
+    let (mut user, mut anyone) = (Line::unix(&socket), scene.sidecar.connect());
+    let session = scene.session_over(&mut user);
+    for batch in 0..164 {
+        let flood = (0..100).map(|n| {
+            let id = named(&format!("{batch}-{n}"));
+            format!("GET /nowhere HTTP/1.1\r\nHost: localhost{id}\r\n\r\n")
+        });
+        anyone.write(flood.collect::<String>());
+        for _ in 0..100 {
+            assert_eq!(anyone.answer().status, 404);
+        }
+    }
+    belongs(&scene, &session, &mut user, &mut anyone);
+}
