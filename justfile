@@ -28,12 +28,13 @@ demo *args:
 verify:
     tests/verify/run
 
-# what needs a feature: keys on tokens, the keyring, SPIFFE
+# what needs a feature: keys on tokens, the keyring, SPIFFE, OTLP
 features:
     cargo clippy --all-targets --all-features -- -D warnings
     tests/pkcs11/run
     tests/keyring/run
     tests/spiffe/run
+    tests/otlp/run
 
 # interoperability with the official SDKs, the reference server, the conformance suite, nginx
 sdk:

@@ -76,7 +76,7 @@ async fn run_bridge(said: &cli::Bridge, parent: Parent) -> Result<(), Failure> {
 /// Everything between the front end and the wire.
 async fn prepare(said: &cli::Bridge) -> Result<(bridge::Settings, HttpService), Failure> {
     let config = config::load(said)?;
-    let tls = reloading(&config).await?;
+    let tls = reloading(&config.tls).await?;
     let service = outbound::join(&config.upstream, &config.credentials, tls)?;
     let ledger = ledger(&config.ledger)?;
     Ok((bridge::Settings { ledger, ..config.bridge }, service))
@@ -108,13 +108,17 @@ async fn run_sidecar(said: &cli::Serve, told: Told) -> Result<(), Failure> {
     let open = |address| Listener::open(address, config.access, &mut inherited);
     let admin = config.admin.as_ref().map(open).transpose()?;
     let listeners = sidecar::Listeners { public, admin };
-    let watched = sidecar::Watched { ledger, told };
+    let collector = match &config.otlp {
+        Some(otlp) => Some(collector(otlp).await?),
+        None => None,
+    };
+    let watched = sidecar::Watched { ledger, told, collector };
     let mut routes = Vec::new();
     if said.demo {
         routes.push(demo::route().await?);
     }
     for routed in config.routes {
-        routes.push(route(routed).await?);
+        routes.push(route(routed, config.ready_upstream).await?);
     }
     let now = async || match shutdown::signalled() {
         Ok(again) => drop(again.await),
@@ -145,13 +149,14 @@ async fn of_listeners(settings: inbound::Settings) -> Result<inbound::Current, F
 }
 
 /// A route with a way of its own: another identity, other credentials, another pool.
-async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
+async fn route(routed: config::Routed, reached: bool) -> Result<sidecar::Route, Failure> {
     let config = routed.config;
-    let tls = reloading(&config).await?;
+    let tls = reloading(&config.tls).await?;
     let join =
         |upstream| outbound::join_without_redirects(upstream, &config.credentials, tls.clone());
     let service = join(&config.upstream)?;
     let sockets = join(&upstream::Settings { upgrades: true, ..config.upstream.clone() })?;
+    let reach = reached.then(|| upstream::reach::Reach::new(&config.upstream, tls.clone()));
     Ok(sidecar::Route {
         name: routed.name,
         host: routed.host,
@@ -160,14 +165,22 @@ async fn route(routed: config::Routed) -> Result<sidecar::Route, Failure> {
         service,
         sockets,
         tls: Some(tls),
+        reach: reach.transpose()?,
     })
 }
 
+/// Who takes spans; on the way there nothing is added to a request.
+async fn collector(otlp: &config::Otlp) -> Result<sidecar::Collector, Failure> {
+    let tls = reloading(&otlp.tls).await?;
+    let service = upstream::client(&otlp.upstream, tls)?;
+    Ok(sidecar::Collector { uri: otlp.upstream.url.uri().clone(), service })
+}
+
 /// The TLS configuration, and what keeps it current.
-async fn reloading(config: &config::Config) -> Result<tls::Generations, Failure> {
-    let tls = tls::load(&config.tls).await?;
+async fn reloading(settings: &tls::Settings) -> Result<tls::Generations, Failure> {
+    let tls = tls::load(settings).await?;
     let hangups = shutdown::hangups().map_err(|error| signals(&error))?;
-    let (generations, reloading) = tls::reload::start(config.tls.clone(), tls, hangups);
+    let (generations, reloading) = tls::reload::start(settings.clone(), tls, hangups);
     if let Some(reloading) = reloading {
         tokio::spawn(reloading);
     }

@@ -13,6 +13,7 @@ mod forms;
 mod identity;
 mod layer;
 mod nearest;
+mod otlp;
 mod pairs;
 mod place;
 mod scope;
@@ -36,6 +37,7 @@ use crate::{
     upstream::url::UpstreamUrl,
 };
 
+pub use otlp::Otlp;
 pub use sidecar::{Routed, Sidecar};
 
 use env_file::EnvFile;

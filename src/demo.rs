@@ -70,6 +70,7 @@ pub async fn route() -> Result<sidecar::Route, Failure> {
         service: join(false).await?,
         sockets: join(true).await?,
         tls: None,
+        reach: None,
     })
 }
 

@@ -13,7 +13,7 @@ pub mod fault;
 mod handshake;
 pub mod message;
 pub mod metadata;
-mod notification;
+pub mod notification;
 mod outcome;
 pub mod refusal;
 pub mod session;

@@ -3,10 +3,15 @@
 //! An MCP message is one JSON document. Whole, it can be signed, measured and, after a refused
 //! credential, sent once more. Responses are never collected here.
 
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use http_body_util::combinators::UnsyncBoxBody;
-use tower::util::BoxCloneSyncService;
+use tower::Service;
 
 use crate::failure::Failure;
 
@@ -20,23 +25,68 @@ pub type Body = UnsyncBoxBody<Bytes, Failure>;
 pub type Response = http::Response<Body>;
 
 /// What every stage from the credentials to the connection pool looks like to the one before.
-/// It is always ready: no stage holds back in `poll_ready`.
-pub type HttpService = BoxCloneSyncService<Request, Response, Failure>;
+/// It is always ready: no stage holds back in `poll_ready`. A clone is a reference to the same.
+#[derive(Clone)]
+pub struct HttpService(Arc<dyn Fn(Request) -> Answering + Send + Sync>);
+
+/// A response that is on its way.
+type Answering = BoxFuture<'static, Result<Response, Failure>>;
+
+impl HttpService {
+    /// A stage that answers as `service` does, whose clones are cheap.
+    #[must_use]
+    pub fn new<S>(service: S) -> Self
+    where
+        S: Service<Request, Response = Response, Error = Failure> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        Self(Arc::new(move |request| service.clone().call(request).boxed()))
+    }
+}
+
+impl Service<Request> for HttpService {
+    type Response = Response;
+    type Error = Failure;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Answering {
+        (self.0)(request)
+    }
+}
+
+/// Whose request it is, of those whom a front end can tell apart: an extension of the request. What a
+/// later stage keeps for one of them is of no use to another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Caller {
+    /// Whoever has these names in its certificate, all of them and no other: one name may be that
+    /// of many, as the DNS name of a service whose agents have a URI each. The next certificate of
+    /// the same holder has the same names, and its sessions go on.
+    Certificate(Arc<[String]>),
+    /// Whoever runs as this user.
+    User(u32),
+    /// Whoever reaches the front end, and knows the token if there is one.
+    #[default]
+    Anyone,
+}
 
 /// The sensitive header values a refused request was sent with, attached to the extensions of
 /// responses that are not 2xx, so that words quoted from an upstream can be cleaned of them.
 #[derive(Clone, Debug)]
-pub struct Carried(pub std::sync::Arc<[http::HeaderValue]>);
+pub struct Carried(pub Arc<[http::HeaderValue]>);
 
 /// Those of them that are secrets without doubt: not what a user's `--header` says, which may be a
 /// tenant's name and stand in a path for good reasons.
 #[derive(Clone, Debug)]
-pub struct Secrets(pub std::sync::Arc<[http::HeaderValue]>);
+pub struct Secrets(pub Arc<[http::HeaderValue]>);
 
 /// Our client certificate in words (subject and dates), attached to the extensions of responses
 /// with which a gateway may refuse it.
 #[derive(Clone, Debug)]
-pub struct Presented(pub std::sync::Arc<str>);
+pub struct Presented(pub Arc<str>);
 
 /// Resolves when a connection that turned into another protocol has outlived the identity it was made
 /// with; attached to the extensions of such responses, whose body can't tell.

@@ -11,8 +11,10 @@ mod forward;
 pub mod guard;
 mod heard;
 mod hops;
+mod keepalive;
 pub mod listener;
 pub mod notify;
+mod otlp;
 mod path;
 pub mod peer;
 mod ready;
@@ -22,8 +24,10 @@ mod room;
 mod route;
 mod secure;
 mod sessions;
+mod stall;
 mod trace;
 mod tunnel;
+mod window;
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,7 +43,7 @@ use self::{
     record::Observers,
     room::Room,
 };
-pub use self::{figures::Told, forward::Times, room::Limits, route::Route};
+pub use self::{figures::Told, forward::Times, otlp::Collector, room::Limits, route::Route};
 use crate::{failure::Failure, ledger::Ledger, secret::Held};
 
 /// Before the next try when no connection can be accepted (out of descriptors).
@@ -82,6 +86,8 @@ pub struct Watched {
     pub ledger: Option<Ledger>,
     /// What is counted elsewhere.
     pub told: Told,
+    /// Who takes the spans of requests.
+    pub collector: Option<Collector>,
 }
 
 /// Carries the requests that come in by `listeners` over `routes`, until `stop` resolves; then ends
@@ -89,7 +95,8 @@ pub struct Watched {
 ///
 /// # Errors
 ///
-/// At the configuration stage: a route has no upstream.
+/// At the configuration stage: a route has no upstream; there is a collector of spans, and this
+/// build exports none.
 pub async fn run(
     settings: Settings,
     routes: Vec<Route>,
@@ -98,10 +105,17 @@ pub async fn run(
     stop: impl Future<Output: std::fmt::Debug>,
     now: impl AsyncFnOnce(),
 ) -> Result<(), Failure> {
-    let (drain, mut leave) = drain::new();
+    let (drain, leave) = drain::new();
     // What nobody can ask for is not counted.
     let figures = listeners.admin.as_ref().map(|_| Arc::new(Figures::new(&watched.told)));
-    let observers = Observers { ledger: watched.ledger, figures: figures.clone() };
+    let exporting = watched.collector.map(|it| otlp::start(&it, &routes, &drain)).transpose()?;
+    let (exporter, exporting) = exporting.unzip();
+    let observers = Observers {
+        ledger: watched.ledger,
+        figures: figures.clone(),
+        exporter,
+        ..Observers::default()
+    };
     let forward = Arc::new(Forward {
         lanes: routes.into_iter().map(route::Lane::new).collect::<Result<_, _>>()?,
         guard: settings.guard,
@@ -112,12 +126,14 @@ pub async fn run(
         drain,
         observers,
     });
+    let secured = listeners.public.iter().find_map(Listener::tls).cloned();
     let admin = listeners.admin.zip(figures).map(|(listener, figures)| {
         tracing::info!("telling of itself on {}", listener.name());
-        let users = forward.guard.users.clone();
+        // Root may read our memory: it learns nothing here, and probes and scrapers are often root's.
+        let users = [&forward.guard.users[..], &[0]].concat();
         let guard = guard::Settings { users, ..guard::Settings::default() };
         // It tells that we leave, and is not waited for.
-        let admin = Admin { forward: Arc::downgrade(&forward), figures, guard };
+        let admin = Admin { forward: Arc::downgrade(&forward), figures, guard, listener: secured };
         tokio::spawn(admin::serve(listener, admin))
     });
     for listener in listeners.public {
@@ -132,7 +148,7 @@ pub async fn run(
     leave.say();
     drop(forward);
     tokio::select! {
-        () = leave.finished() => tracing::info!("left"),
+        () = ended(leave, exporting) => tracing::info!("left"),
         () = sleep(settings.drain) => tracing::warn!("left, and some requests had not ended in time"),
         () = now() => tracing::warn!("left at once: some requests had not ended"),
     }
@@ -143,6 +159,14 @@ pub async fn run(
         let _ = admin.await;
     }
     Ok(())
+}
+
+/// Resolves when nothing is under way any more, and its spans were sent.
+async fn ended(mut leave: drain::Leave, exporting: Option<otlp::Exporting>) {
+    leave.finished().await;
+    if let Some(exporting) = exporting {
+        exporting.finish().await;
+    }
 }
 
 /// Takes connections until the sidecar leaves, and then those that were waiting already.
@@ -192,7 +216,8 @@ fn admit(listener: &Listener, mut stream: Stream, peer: Peer, forward: &Arc<Forw
     let (tls, counted) = (listener.tls().cloned(), forward.observers.connection());
     tokio::spawn(async move {
         match tls {
-            Some(tls) => secure::shake(forward, stream, peer, tls).await,
+            // Boxed: without TLS a connection takes half the memory.
+            Some(tls) => secure::shake(forward, stream, peer, tls).boxed().await,
             None => {
                 let drain = forward.drain.clone();
                 connection::serve(forward, stream, peer, drain).await;

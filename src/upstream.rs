@@ -7,12 +7,15 @@
 mod body;
 mod broken;
 mod client;
+mod connection;
 mod connector;
 pub mod cookies;
 #[cfg(test)]
 mod fixture;
 mod heads;
+mod pool;
 pub mod proxy;
+pub mod reach;
 pub mod redirect;
 mod stream;
 mod tunnel;

@@ -477,7 +477,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__serve)
-            opts="-v -h --listen --listen-mode --listen-group --listen-cert --listen-key --client-ca --client-name --unsafe-listen --allow-host --allow-origin --allow-uid --require-header --inbound-bearer --max-connections --max-requests --header-timeout --body-timeout --drain-timeout --admin --access-log --healthcheck --demo --cert --key --key-passphrase --pkcs12 --pkcs12-passphrase --pkcs11-module --spiffe --cacert --system-roots --pinnedpubkey --server-name --server-spiffe-id --tls-min --header --bearer --basic --api-key --headers-helper --jwt --hmac --http-signature --aws-sigv4 --http --protocol --proxy --proxy-user --connect-timeout --idle-timeout --max-message --audit-log --config --profile --env-file --verbose --debug --log-format --help"
+            opts="-v -h --listen --listen-mode --listen-group --listen-cert --listen-key --client-ca --client-name --unsafe-listen --allow-host --allow-origin --allow-uid --require-header --inbound-bearer --max-connections --max-requests --header-timeout --body-timeout --drain-timeout --admin --ready-upstream --access-log --otlp --healthcheck --demo --cert --key --key-passphrase --pkcs12 --pkcs12-passphrase --pkcs11-module --spiffe --cacert --system-roots --pinnedpubkey --server-name --server-spiffe-id --tls-min --header --bearer --basic --api-key --headers-helper --jwt --hmac --http-signature --aws-sigv4 --http --proxy --proxy-user --connect-timeout --idle-timeout --max-message --audit-log --config --profile --env-file --verbose --debug --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -556,6 +556,10 @@ _countersign() {
                     return 0
                     ;;
                 --access-log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otlp)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

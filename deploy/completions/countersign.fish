@@ -98,6 +98,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand serve" -l body-t
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l drain-timeout -d 'Time for what is under way at SIGTERM [default: 30s]' -r
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l admin -d 'Address of /healthz, /readyz and /metrics: loopback or unix:PATH' -r
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l access-log -d 'File that gets one line of JSON for each request; - is stdout' -r
+complete -c countersign -n "__fish_countersign_using_subcommand serve" -l otlp -d 'Collector that gets a span of each request (OTLP over HTTP): http://127.0.0.1:4318' -r
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l cert -d 'Client certificate and its chain, PEM; may hold the key as well' -r
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l key -d 'Private key, PEM or pkcs11:... [default: in the file of --cert]' -r
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l key-passphrase -d 'Passphrase of an encrypted key, or PIN of its token' -r
@@ -138,6 +139,7 @@ complete -c countersign -n "__fish_countersign_using_subcommand serve" -l env-fi
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l log-format -d 'How to write it [default: text]' -r -f -a "text\t''
 json\t''"
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l unsafe-listen -d 'Listen beyond this machine without client certificates; needs --inbound-bearer'
+complete -c countersign -n "__fish_countersign_using_subcommand serve" -l ready-upstream -d 'Ready only while the upstreams can be reached: a TLS handshake, no request'
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l healthcheck -d 'Ask a running sidecar at --admin whether it is ready; exits 0 if it is'
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l demo -d 'Stand before the demo\'s gateway and MCP server, which need nothing'
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l system-roots -d 'Trust the system\'s roots besides those of --cacert'

@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 // The npm packages, as tarballs: `countersign`, which is the launcher, and one for each platform
-// whose binary is given. Nothing in them runs at installation.
+// whose binary is given. Nothing in them runs at installation. A binary for linux must be static,
+// since npm installs it on musl as well as on glibc, old and new; --dynamic is for trying.
 //
-//   deploy/pack/npm.mjs FOLDER linux-x64=target/dist/countersign [darwin-arm64=...]
+//   deploy/pack/npm.mjs [--dynamic] FOLDER linux-x64=BINARY [darwin-arm64=...]
 
 import { execFileSync } from 'node:child_process';
 import {
@@ -14,12 +15,24 @@ import { fileURLToPath } from 'node:url';
 
 const root = resolve(fileURLToPath(import.meta.url), '../../..');
 const launcher = JSON.parse(readFileSync(join(root, 'deploy/npm/package.json'), 'utf8'));
-const [folder, ...binaries] = process.argv.slice(2);
+const dynamic = process.argv.includes('--dynamic');
+const [folder, ...binaries] = process.argv.slice(2).filter((it) => it !== '--dynamic');
 
 class Refused extends Error {}
 
 function refuse(what) {
   throw new Refused(what);
+}
+
+/** Whether an ELF file of 64 bits names a loader, which then has to be where it runs. */
+function hasInterpreter(binary) {
+  const bytes = readFileSync(binary);
+  if (bytes.toString('latin1', 0, 4) !== '\x7fELF' || bytes[4] !== 2 || bytes[5] !== 1) {
+    refuse(`${binary} is no program for linux: expected ELF, 64 bits, little-endian`);
+  }
+  const [table, size, count] = [Number(bytes.readBigUInt64LE(32)), bytes.readUInt16LE(54), bytes.readUInt16LE(56)];
+  const PT_INTERP = 3;
+  return Array.from({ length: count }, (_, at) => bytes.readUInt32LE(table + at * size)).includes(PT_INTERP);
 }
 
 /** The package that carries the binary of one platform, in a folder of its own. */
@@ -29,7 +42,10 @@ function platformPackage(work, platform, binary) {
     refuse(`${platform} is none of the platforms in deploy/npm/package.json`);
   }
   const [os, cpu] = platform.split('-');
-  const program = os === 'win32' ? 'countersign.exe' : 'countersign';
+  if (os === 'linux' && !dynamic && hasInterpreter(binary)) {
+    refuse(`${binary} needs the libraries of one machine: docs/packages.md says how to build a static one`);
+  }
+  const program = 'countersign';
   const at = join(work, platform);
   mkdirSync(at);
   copyFileSync(binary, join(at, program));
@@ -43,6 +59,8 @@ function platformPackage(work, platform, binary) {
     os: [os],
     cpu: [cpu],
     files: [program],
+    // Packages of an organisation are private unless they say this.
+    publishConfig: { access: 'public' },
   };
   writeFileSync(join(at, 'package.json'), `${JSON.stringify(said, null, 2)}\n`);
   return at;
@@ -63,7 +81,7 @@ function make(work) {
 }
 
 if (!folder || binaries.length === 0) {
-  console.error('usage: npm.mjs FOLDER PLATFORM=BINARY...');
+  console.error('usage: npm.mjs [--dynamic] FOLDER PLATFORM=BINARY...');
   process.exit(2);
 }
 mkdirSync(folder, { recursive: true });

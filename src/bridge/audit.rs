@@ -15,6 +15,7 @@ use crate::{
     mcp::{
         fault,
         message::{Envelope, Id, Message},
+        notification,
         subject::Subject,
     },
 };
@@ -40,6 +41,9 @@ impl Audit {
 
     /// The client sent a message.
     pub(super) fn asked(&mut self, message: &Message) {
+        if message.is_notification("notifications/cancelled") {
+            return self.withdrawn(message);
+        }
         for (envelope, part) in message.envelopes().iter().zip(message.parts()) {
             let Envelope::Request { id, .. } = envelope else { continue };
             let asked = Asked {
@@ -49,6 +53,14 @@ impl Audit {
                 bytes: part.len() as u64,
             };
             self.open.entry(id.clone()).or_default().push(asked);
+        }
+    }
+
+    /// The client wants no answer any more, and gets none.
+    fn withdrawn(&mut self, message: &Message) {
+        let Some(id) = notification::cancelled_id(message) else { return };
+        for asked in self.open.remove(&id).into_iter().flatten() {
+            self.write(&asked, Outcome::Aborted, (None, None));
         }
     }
 
@@ -114,6 +126,10 @@ mod tests {
         audit.asked(&message(r#"[{"id":2,"method":"x/y"},{"method":"notifications/z"}]"#));
         audit.asked(&message(r#"{"id":3,"method":"left/open"}"#));
         audit.asked(&message(r#"{"id":4,"method":"no/such"}"#));
+        audit.asked(&message(r#"{"id":5,"method":"given/up"}"#));
+        let cancel = r#"{"method":"notifications/cancelled","params":{"requestId":5}}"#;
+        audit.asked(&message(cancel));
+        assert!(std::fs::read_to_string(&path).unwrap().contains("given/up"));
         let refused = Failure::new(Stage::Tls, "x");
         audit.answered(&fault::answer(&Id::from_token("2").unwrap(), &refused));
         audit.answered(&Bytes::from_static(br#"{"id":1,"result":{"of":"canary"}}"#));
@@ -132,6 +148,7 @@ mod tests {
         assert_eq!(
             said,
             [
+                "given/up - aborted -",
                 "x/y - failed tls",
                 "tools/call a answered -",
                 "no/such - answered server",

@@ -67,9 +67,15 @@ pub struct Serve {
     /// Address of /healthz, /readyz and /metrics: loopback or unix:PATH
     #[arg(long, value_name = "ADDR", help_heading = "Operation")]
     pub admin: Option<String>,
+    /// Ready only while the upstreams can be reached: a TLS handshake, no request
+    #[arg(long, help_heading = "Operation")]
+    pub ready_upstream: bool,
     /// File that gets one line of JSON for each request; - is stdout
     #[arg(long, value_name = "FILE", help_heading = "Operation")]
     pub access_log: Option<String>,
+    /// Collector that gets a span of each request (OTLP over HTTP): http://127.0.0.1:4318
+    #[arg(long, value_name = "URL", help_heading = "Operation")]
+    pub otlp: Option<String>,
     /// Ask a running sidecar at --admin whether it is ready; exits 0 if it is
     #[arg(long, help_heading = "Operation")]
     pub healthcheck: bool,

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The keys of the table.
-pub(super) const KEYS: [&str; 21] = [
+pub(super) const KEYS: [&str; 23] = [
     "listen",
     "listen_mode",
     "listen_group",
@@ -29,7 +29,9 @@ pub(super) const KEYS: [&str; 21] = [
     "body_timeout",
     "drain_timeout",
     "admin",
+    "ready_upstream",
     "access_log",
+    "otlp",
     "routes",
 ];
 
@@ -57,7 +59,9 @@ pub(super) struct Said {
     pub(super) body: Option<Stated<String>>,
     pub(super) drain: Option<Stated<String>>,
     pub(super) admin: Option<Stated<String>>,
+    pub(super) ready_upstream: Option<bool>,
     pub(super) access_log: Option<Stated<String>>,
+    pub(super) otlp: Option<Stated<String>>,
     pub(super) routes: Vec<Stated<Route>>,
 }
 
@@ -100,7 +104,9 @@ pub(super) fn flags(said: &cli::Serve) -> Result<Said, Failure> {
         body: text("--body-timeout", &said.body_timeout),
         drain: text("--drain-timeout", &said.drain_timeout),
         admin: text("--admin", &said.admin),
+        ready_upstream: said.ready_upstream.then_some(true),
         access_log: text("--access-log", &said.access_log),
+        otlp: text("--otlp", &said.otlp),
         routes: Vec::new(),
     })
 }
@@ -137,7 +143,9 @@ pub(super) fn read(table: &Item<'_>) -> Result<Said, Failure> {
             "body_timeout" => said.body = Some(item.scalar()?),
             "drain_timeout" => said.drain = Some(item.scalar()?),
             "admin" => said.admin = Some(item.string()?),
+            "ready_upstream" => said.ready_upstream = Some(item.boolean()?),
             "access_log" => said.access_log = Some(item.string()?),
+            "otlp" => said.otlp = Some(item.string()?),
             "routes" => said.routes = routes(&item)?,
             _ => return Err(item.unknown(&KEYS)),
         }

@@ -9,7 +9,8 @@ use http::{HeaderName, HeaderValue};
 
 use super::{
     Config, forms,
-    layer::Layers,
+    layer::{Layer, Layers},
+    otlp::{self, Otlp},
     place::{Place, Stated},
     scope::Scope,
     serve::{Route, Said},
@@ -50,12 +51,16 @@ pub struct Sidecar {
     pub access: Access,
     /// The TLS of its TCP listeners.
     pub tls: Option<inbound::Settings>,
+    /// Whether it is ready only while the upstreams can be reached.
+    pub ready_upstream: bool,
     /// Whether it may listen beyond this machine without client certificates.
     pub unsafe_listen: bool,
     /// Where requests go; nowhere in the demo.
     pub routes: Vec<Routed>,
     /// The logs of requests.
     pub ledger: ledger::Settings,
+    /// Where spans of requests go.
+    pub otlp: Option<Otlp>,
 }
 
 /// A way to one upstream.
@@ -116,19 +121,24 @@ impl Sidecar {
 ///
 /// # Errors
 ///
-/// At [`Stage::Configuration`]: a flag says where to go as well.
+/// At [`Stage::Configuration`]: a flag, or the profile itself, says where to go as well, or as whom. No
+/// request would carry that.
 pub(super) fn routes(said: &Layers) -> Result<&[Stated<Route>], Failure> {
     let routes = said.profile.serve.routes.as_slice();
-    let flags = &said.flags;
-    let paths = [&flags.url, &flags.cert, &flags.key, &flags.pkcs12, &flags.spiffe];
-    let stray = paths.into_iter().flatten().chain(&flags.cacert).map(|said| &said.place);
-    let stray = stray.chain(flags.sent.iter().map(|said| &said.place)).next();
+    let stray = stray(&said.flags).or_else(|| stray(&said.profile));
     match (routes, stray) {
         ([first, ..], Some(place)) => Err(place
             .refuse(format_args!("there are routes ({}), which say where to go", first.place))
             .hint("put it into the profile of a route")),
         (routes, _) => Ok(routes),
     }
+}
+
+/// What a layer says that is a route's alone to say.
+fn stray(layer: &Layer) -> Option<&Place> {
+    let paths = [&layer.url, &layer.cert, &layer.key, &layer.pkcs12, &layer.spiffe];
+    let stray = paths.into_iter().flatten().chain(&layer.cacert).map(|said| &said.place);
+    stray.chain(layer.sent.iter().map(|said| &said.place)).next()
 }
 
 impl Route {
@@ -148,11 +158,33 @@ impl Route {
         });
         Ok(Routed {
             name: self.name.clone(),
-            host: self.host.as_ref().map(|said| said.value.to_ascii_lowercase()),
+            host: self.host.as_ref().map(|said| host(said, &said.value)).transpose()?,
             prefix: prefix.transpose()?,
             config,
         })
     }
+}
+
+impl Routed {
+    /// The requests that take it: their host, and where their paths begin.
+    fn requests(&self) -> (Option<&str>, &str) {
+        let upstream = self.config.upstream.url.uri().path();
+        let prefix = self.prefix.as_deref().unwrap_or(upstream);
+        (self.host.as_deref(), prefix.trim_end_matches('/'))
+    }
+}
+
+/// Each request has one way at most: of two routes for the same ones, one would never be taken.
+fn distinct(said: &[Stated<Route>], routes: &[Routed]) -> Result<(), Failure> {
+    for (at, (route, said)) in routes.iter().zip(said).enumerate() {
+        let same = |other: &&Routed| other.requests() == route.requests();
+        if let Some(other) = routes[..at].iter().find(same) {
+            let what = format_args!("{} and {} are for the same requests", other.name, route.name);
+            let refused = said.place.refuse(what);
+            return Err(refused.hint("give each a host or a prefix of its own"));
+        }
+    }
+    Ok(())
 }
 
 /// The settings of both layers; `routes` are those of the profile, or the only one.
@@ -163,6 +195,7 @@ pub(super) fn settle(
     routes: Vec<Routed>,
 ) -> Result<Sidecar, Failure> {
     routes.iter().try_for_each(Routed::over_http)?;
+    distinct(&said.profile.serve.routes, &routes)?;
     let time = |of: fn(&Said) -> &Option<Stated<String>>, default| match first(said, of) {
         None => Ok(default),
         Some(time) => forms::duration(&time.value).map_err(|what| time.place.refuse(what)),
@@ -173,7 +206,7 @@ pub(super) fn settle(
     let times =
         Times { head: time(|it| &it.head, HEAD)?, body: time(|it| &it.body, BODY)?, response };
     let settings = Settings {
-        guard: guarded(said, scope)?,
+        guard: guarded(said, scope, &routes)?,
         token: token.map(|said| scope.open(&said.place, &said.value)).transpose()?,
         limits: Limits { connections, requests, queue: QUEUE, patience: PATIENCE, max_message },
         times,
@@ -191,12 +224,25 @@ pub(super) fn settle(
         group: first(said, |it| &it.group).map(group).transpose()?,
     };
     let unsafe_listen = first(said, |it| &it.unsafe_listen).copied().unwrap_or(false);
+    let ready_upstream = first(said, |it| &it.ready_upstream).copied().unwrap_or(false);
     let tls = tls(said, scope)?;
     let admin = admin(said, scope)?;
     let access_log = first(said, |it| &it.access_log).map(|said| destination(said, scope));
     let ledger =
         ledger::Settings { access: access_log.transpose()?, audit: super::audit(said, scope)? };
-    Ok(Sidecar { settings, listen, admin, access, tls, unsafe_listen, routes, ledger })
+    let otlp = first(said, |it| &it.otlp).map(|said| otlp::settle(said, scope)).transpose()?;
+    Ok(Sidecar {
+        settings,
+        listen,
+        admin,
+        access,
+        tls,
+        ready_upstream,
+        unsafe_listen,
+        routes,
+        ledger,
+        otlp,
+    })
 }
 
 fn destination(said: &Stated<String>, scope: &Scope<'_>) -> Result<Destination, Failure> {
@@ -271,18 +317,14 @@ fn listed<T>(said: &Layers, of: impl Fn(&Said) -> &Vec<T>) -> &Vec<T> {
     if flags.is_empty() { of(&said.profile.serve) } else { flags }
 }
 
-fn guarded(said: &Layers, scope: &Scope<'_>) -> Result<guard::Settings, Failure> {
-    let lower = |said: &Stated<String>| scope.text(said).map(|it| it.to_ascii_lowercase());
-    let hosts = listed(said, |it| &it.hosts).iter().map(|said| {
-        let host = lower(said)?;
-        if host.contains(['/', '*', '@']) || host.is_empty() {
-            let refused = said.place.refuse("expected the name of a host, as in sidecar.internal");
-            return Err(refused.hint("name each host by itself, without scheme, port and path"));
-        }
-        Ok(host)
-    });
+fn guarded(
+    said: &Layers,
+    scope: &Scope<'_>,
+    routes: &[Routed],
+) -> Result<guard::Settings, Failure> {
+    let hosts = listed(said, |it| &it.hosts).iter().map(|said| host(said, &scope.text(said)?));
     let origins = listed(said, |it| &it.origins).iter().map(|said| {
-        let origin = lower(said)?;
+        let origin = scope.text(said)?.to_ascii_lowercase();
         if !origin.contains("://") || origin.ends_with('/') {
             let refused = said.place.refuse("expected an origin, as in https://tools.example");
             return Err(refused.hint("an origin is scheme, host and port, without a path"));
@@ -300,10 +342,19 @@ fn guarded(said: &Layers, scope: &Scope<'_>) -> Result<guard::Settings, Failure>
     }
     Ok(guard::Settings {
         hosts: hosts.collect::<Result<_, _>>()?,
+        routed: routes.iter().filter_map(|route| route.host.clone()).collect(),
         origins: origins.collect::<Result<_, _>>()?,
         users,
         names: names.collect::<Result<_, _>>()?,
         required: first(said, |it| &it.required).map(|it| required(it, scope)).transpose()?,
+    })
+}
+
+/// A host by itself: what a request is for is compared without its port.
+fn host(said: &Stated<String>, text: &str) -> Result<String, Failure> {
+    guard::host_name(text).ok_or_else(|| {
+        let refused = said.place.refuse("expected the name of a host, as in sidecar.internal");
+        refused.hint("name each host by itself, without scheme, port and path")
     })
 }
 

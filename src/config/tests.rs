@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod identity;
+mod sidecar;
 
 use std::{collections::HashMap, ffi::OsString, fs, path::Path};
 

@@ -33,6 +33,20 @@ pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failu
     })
 }
 
+/// Those for a collector of spans: the system's roots, and nothing that shows who we are.
+pub(super) fn collector(scope: &Scope<'_>) -> Settings {
+    Settings {
+        spiffe: None,
+        identity: None,
+        roots: roots_of_system(scope),
+        pins: Vec::new(),
+        server_name: None,
+        server_id: None,
+        minimum: Minimum::default(),
+        http: Http::default(),
+    }
+}
+
 /// `unix:PATH`, or `agent` for the one that the environment names, as every SPIFFE client reads it.
 fn agent(said: &Stated<String>, scope: &Scope<'_>) -> Result<spiffe::Settings, Failure> {
     let said_or_environment = match said.value.as_str() {
@@ -59,13 +73,20 @@ fn roots(said: &Layers, scope: &Scope<'_>) -> Result<roots::Settings, Failure> {
     } else {
         (&said.flags.cacert, said.flags.system_roots.as_ref())
     };
-    let variable = |name| scope.variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     Ok(roots::Settings {
         cacert: cacert.iter().map(|file| scope.path(file)).collect::<Result<_, _>>()?,
         system: system.copied().unwrap_or(false),
+        ..roots_of_system(scope)
+    })
+}
+
+fn roots_of_system(scope: &Scope<'_>) -> roots::Settings {
+    let variable = |name| scope.variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    roots::Settings {
         cert_file: variable("SSL_CERT_FILE"),
         cert_dir: variable("SSL_CERT_DIR"),
-    })
+        ..roots::Settings::default()
+    }
 }
 
 fn pins(said: &Layers) -> Result<Vec<Pin>, Failure> {

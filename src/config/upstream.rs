@@ -10,13 +10,21 @@ use crate::{
     upstream::{Settings, proxy, url::UpstreamUrl},
 };
 
-use super::{forms, layer::Layers, place::Place, scope::Scope};
+use super::{
+    forms,
+    layer::Layers,
+    place::{Place, Stated},
+    scope::Scope,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a stream may stay on a connection of the identity before: long enough that no call is
 /// cut for it, short against the lifetime of a certificate.
 const MAXIMUM_AGE: Duration = Duration::from_secs(5 * 60);
+
+/// Where spans go at a collector (OTLP over HTTP).
+const TRACES: &str = "/v1/traces";
 
 /// The upstream of both layers and the environment.
 pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failure> {
@@ -60,6 +68,27 @@ fn url(said: &Layers, scope: &Scope<'_>) -> Result<UpstreamUrl, Failure> {
     UpstreamUrl::parse(&url).map_err(|failure| said.place.blame(&failure))
 }
 
+/// The way to a collector of spans: with the environment's proxies, and without what is said of the way
+/// to an MCP server.
+pub(super) fn collector(said: &Stated<String>, scope: &Scope<'_>) -> Result<Settings, Failure> {
+    let url = scope.text(said)?;
+    refuse_userinfo(&said.place, &url, "a collector on this machine, which may have credentials")?;
+    if url.contains(['?', '#']) {
+        let refused = said.place.refuse("expected a URL without a query, found one with");
+        return Err(refused.hint("write it as http://127.0.0.1:4318; the path is known"));
+    }
+    // The variable of OpenTelemetry holds the URL without it.
+    let url = url.trim_end_matches('/');
+    let url = format!("{}{TRACES}", url.strip_suffix(TRACES).unwrap_or(url));
+    Ok(Settings {
+        url: UpstreamUrl::parse(&url).map_err(|failure| said.place.blame(&failure))?,
+        proxy: proxies(scope),
+        connect_timeout: CONNECT_TIMEOUT,
+        maximum_age: MAXIMUM_AGE,
+        upgrades: false,
+    })
+}
+
 fn proxy(said: &Layers, scope: &Scope<'_>) -> Result<proxy::Settings, Failure> {
     let explicit = match said.first(|layer| &layer.proxy) {
         None => None,
@@ -71,18 +100,23 @@ fn proxy(said: &Layers, scope: &Scope<'_>) -> Result<proxy::Settings, Failure> {
     };
     let credentials = said.first(|layer| &layer.proxy_user);
     let credentials = credentials.map(|login| scope.login(&login.place, &login.value));
+    Ok(proxy::Settings { explicit, credentials: credentials.transpose()?, ..proxies(scope) })
+}
+
+/// Those of the environment.
+fn proxies(scope: &Scope<'_>) -> proxy::Settings {
     // As curl has it: lower case wins, and a variable that is empty says "none".
     let variable = |lower, upper| {
         let value = scope.variable(lower).or_else(|| scope.variable(upper));
         value.filter(|value| !value.is_empty())
     };
-    Ok(proxy::Settings {
-        explicit,
-        credentials: credentials.transpose()?,
+    proxy::Settings {
+        explicit: None,
+        credentials: None,
         https_proxy: variable("https_proxy", "HTTPS_PROXY"),
         all_proxy: variable("all_proxy", "ALL_PROXY"),
         no_proxy: variable("no_proxy", "NO_PROXY"),
-    })
+    }
 }
 
 /// Refuses `scheme://user:password@host`, without saying what it found there.

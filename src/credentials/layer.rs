@@ -13,10 +13,11 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::FutureExt as _;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use tokio::time::Instant;
-use tower::{Service, ServiceExt, service_fn};
+use tower::{Service as _, service_fn};
 
 use super::{Credential, Generation, headers};
 use crate::{
@@ -32,10 +33,7 @@ use crate::{
 #[must_use]
 pub fn carry(stack: Vec<Arc<dyn Credential>>, inner: HttpService) -> HttpService {
     let stack = Arc::new(Stack::new(stack));
-    HttpService::new(service_fn(move |request| {
-        let (stack, inner) = (Arc::clone(&stack), inner.clone());
-        async move { stack.carry(request, inner).await }
-    }))
+    HttpService::new(service_fn(move |request| Arc::clone(&stack).carry(request, inner.clone())))
 }
 
 /// For how long after a renewal in vain there is no other.
@@ -69,12 +67,11 @@ struct Stack {
     rejected: Mutex<Option<(Vec<Generation>, Instant)>>,
 }
 
-/// One sending of a request, and what it was sent with.
-struct Attempt {
-    response: Response,
+/// What a request was sent with.
+struct Applied {
     generations: Vec<Generation>,
-    carried: Vec<HeaderValue>,
-    secrets: Vec<HeaderValue>,
+    /// The sensitive values, and whether each is a secret.
+    carried: Vec<(HeaderValue, bool)>,
 }
 
 impl Stack {
@@ -94,7 +91,7 @@ impl Stack {
     }
 
     async fn carry(
-        &self,
+        self: Arc<Self>,
         mut request: Request,
         mut inner: HttpService,
     ) -> Result<Response, Failure> {
@@ -102,36 +99,40 @@ impl Stack {
             request.headers_mut().remove(name);
         }
         if request.extensions().get::<Rehearsal>().is_some() {
-            return self.rehearse(request).await;
+            return self.rehearse(request).boxed().await;
         }
         let echoing = request.extensions().get::<Echoing>().is_some();
         // The map of headers is the one thing in a request that is dear to clone.
         let spare = self.renewable.then(|| request.clone());
-        let mut attempt = self.send(request, &mut inner).await?;
-        if is_refusal(&attempt.response)
-            && let Some(request) = spare
-            && !self.is_rejected(&attempt.generations)
+        let mut applied = self.apply(&mut request).await?;
+        let mut response = inner.call(request).await?;
+        if is_refusal(&response)
+            && let Some(mut request) = spare
+            && !self.is_rejected(&applied.generations)
         {
-            let (parts, body) = attempt.response.into_parts();
-            if self.refused(&attempt.generations, &parts).await {
+            let (parts, body) = response.into_parts();
+            if self.refused(&applied.generations, &parts).await {
                 tracing::debug!("refused, and a credential was renewed: sending once more");
                 drop(body);
-                attempt = self.send(request, &mut inner).await?;
-                if is_refusal(&attempt.response) {
-                    let rejected = (attempt.generations.clone(), Instant::now());
+                applied = self.apply(&mut request).await?;
+                response = inner.call(request).await?;
+                if is_refusal(&response) {
+                    let rejected = (applied.generations.clone(), Instant::now());
                     *self.rejected.lock().unwrap_or_else(PoisonError::into_inner) = Some(rejected);
                 }
             } else {
-                attempt.response = Response::from_parts(parts, body);
+                response = Response::from_parts(parts, body);
             }
         }
-        let Attempt { mut response, carried, secrets, .. } = attempt;
+        let Applied { carried, .. } = applied;
         if echoing || !response.status().is_success() {
-            response.extensions_mut().insert(Secrets(secrets.into()));
+            let secrets = carried.iter().filter(|(_, is_secret)| *is_secret);
+            let secrets = secrets.map(|(value, _)| value.clone()).collect();
+            response.extensions_mut().insert(Secrets(secrets));
             // What later stages added, such as cookies, is told by them.
             let later = response.extensions_mut().remove::<Carried>();
             let later = later.iter().flat_map(|carried| carried.0.iter().cloned());
-            let all = carried.into_iter().chain(later).collect();
+            let all = carried.into_iter().map(|(value, _)| value).chain(later).collect();
             response.extensions_mut().insert(Carried(all));
         }
         Ok(response)
@@ -163,21 +164,16 @@ impl Stack {
             .is_some_and(|(rejected, at)| rejected == generations && at.elapsed() < RENEWED_IN_VAIN)
     }
 
-    async fn send(
-        &self,
-        mut request: Request,
-        inner: &mut HttpService,
-    ) -> Result<Attempt, Failure> {
+    /// Puts all credentials on a request.
+    async fn apply(&self, request: &mut Request) -> Result<Applied, Failure> {
         let mut generations = Vec::with_capacity(self.credentials.len());
         for credential in &self.credentials {
-            generations.push(credential.apply(&mut request).await?);
+            generations.push(credential.apply(request).await?);
         }
-        let sensitive = || request.headers().iter().filter(|(_, value)| value.is_sensitive());
-        let carried = sensitive().map(|(_, value)| value.clone()).collect();
-        let secret = sensitive().filter(|(name, _)| !self.fixed.contains(name));
-        let secrets = secret.map(|(_, value)| value.clone()).collect();
-        let response = inner.ready().await?.call(request).await?;
-        Ok(Attempt { response, generations, carried, secrets })
+        let sensitive = request.headers().iter().filter(|(_, value)| value.is_sensitive());
+        let is_secret = |name| !self.fixed.contains(name);
+        let carried = sensitive.map(|(name, value)| (value.clone(), is_secret(name))).collect();
+        Ok(Applied { generations, carried })
     }
 
     /// Tells every credential, since any of them can be the one; whether one was renewed.
@@ -199,6 +195,7 @@ mod tests {
     use bytes::Bytes;
     use futures_util::future::join_all;
     use http_body_util::{BodyExt, Empty};
+    use tower::ServiceExt as _;
 
     use super::*;
     use crate::{

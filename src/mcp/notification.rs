@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use super::message::{Id, Message};
 
 /// The request that a `notifications/cancelled` names.
-pub(super) fn cancelled_id(message: &Message) -> Option<Id> {
+#[must_use]
+pub fn cancelled_id(message: &Message) -> Option<Id> {
     #[derive(Deserialize)]
     struct Cancelled<'a> {
         #[serde(borrow)]

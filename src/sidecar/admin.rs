@@ -23,17 +23,20 @@ use super::{
     peer::Peer,
     ready,
 };
-use crate::failure::{Failure, Stage};
+use crate::{
+    failure::{Failure, Stage},
+    tls::inbound::Current,
+};
 
-/// How long a request may take, and a connection be idle.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request may take to be said: less than a probe waits, whoever else is connected.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a probe waits for its answer.
 const PROBE: Duration = Duration::from_secs(3);
 
 /// Who probes does it one at a time; what is more than that waits.
 const CONNECTIONS: usize = 16;
-/// A connection is for a few requests.
-const LIFE: Duration = Duration::from_secs(60);
+/// A connection is for one request.
+const LIFE: Duration = Duration::from_secs(10);
 /// Before the next try when no connection can be accepted.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -51,6 +54,8 @@ pub(super) struct Admin {
     pub(super) figures: Arc<Figures>,
     /// Pages in browsers are kept out as from everything else.
     pub(super) guard: guard::Settings,
+    /// What the listeners show, if they speak TLS.
+    pub(super) listener: Option<Current>,
 }
 
 /// Answers until the sidecar is gone.
@@ -71,6 +76,7 @@ pub(super) async fn serve(listener: Listener, admin: Admin) {
             });
             let mut protocol = hyper::server::conn::http1::Builder::new();
             let protocol = protocol.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+            let protocol = protocol.keep_alive(false);
             // Who asked may have gone, or stays without asking for anything more.
             let _ = timeout(LIFE, protocol.serve_connection(TokioIo::new(stream), service)).await;
             drop(place);
@@ -81,7 +87,7 @@ pub(super) async fn serve(listener: Listener, admin: Admin) {
 impl Admin {
     /// The answer while requests are carried, or the last of them is gone.
     async fn answer(&self, head: &Parts, peer: &Peer) -> Response<Full<Bytes>> {
-        if let Err(denied) = guard::admit(&self.guard, head, peer, None) {
+        if let Err(denied) = guard::admit(&self.guard, head, peer) {
             return text(denied.status(), PLAIN, format!("{denied}\n"));
         }
         match (&head.method, head.uri.path()) {
@@ -102,7 +108,9 @@ impl Admin {
     /// Whether requests had better go elsewhere, and why.
     async fn readiness(&self) -> Response<Full<Bytes>> {
         let why = match self.forward.upgrade() {
-            Some(forward) if !forward.drain.is_leaving() => ready::hindrances(&forward).await,
+            Some(forward) if !forward.drain.is_leaving() => {
+                ready::hindrances(&forward, self.listener.as_ref()).await
+            }
             _ => vec![LEAVING.to_owned()],
         };
         let ready = why.is_empty();
@@ -113,12 +121,14 @@ impl Admin {
 
     fn metrics(&self) -> String {
         let forward = self.forward.upgrade();
+        let listener = self.listener.as_ref().map(|it| it.borrow().identity.not_after.0);
         let lanes = forward.as_ref().map_or(&[][..], |forward| &forward.lanes);
-        self.figures.text(lanes.iter().map(|lane| Stands {
+        let routes = lanes.iter().map(|lane| Stands {
             route: Arc::clone(&lane.name),
             sessions: lane.sessions.len(),
             not_after: lane.identity().map(|identity| identity.not_after.0),
-        }))
+        });
+        self.figures.text(listener, routes)
     }
 }
 

@@ -4,17 +4,21 @@
 use std::{
     convert::Infallible,
     error::Error,
+    future::poll_fn,
+    mem,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
-use hyper::service::service_fn;
+use http::{Request, Response};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::{
@@ -24,14 +28,15 @@ use tokio::{
 
 use super::{
     drain::{Drain, GRACE},
-    forward::Forward,
-    heard::{Heard, Undone},
+    forward::{Forward, Streaming},
+    heard::{Heard, Undone, stuck},
     peer::Peer,
+    window::{Streams, Taken},
 };
 
-/// A request's head; a cookie or a token in it can be a few KiB.
+/// A request's head; a cookie or a token in it can be a few KiB. HTTP/1.1 has at most 100 headers:
+/// hyper's own bound, for which it has room on the stack.
 const HEAD_AT_MOST: usize = 64 * 1024;
-const HEADERS_AT_MOST: usize = 128;
 /// HTTP/2: requests of one connection at a time.
 const STREAMS_AT_MOST: u32 = 256;
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -44,25 +49,16 @@ pub(super) async fn serve<S>(forward: Arc<Forward>, stream: S, peer: Peer, drain
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (peer, asked) = (Arc::new(peer), Arc::new(AtomicBool::new(false)));
-    let head = forward.times.head;
-    let leaving = drain.leaving();
-    let (stream, undone) = Heard::new(stream, forward.times.body);
+    let (head, body, leaving) = (forward.times.head, forward.times.body, drain.leaving());
+    let (stream, undone) = Heard::new(stream, body);
+    let peer = Arc::new(peer);
+    let streams = Streams { peer: Arc::clone(&peer), limit: body };
+    let caller = Arc::new(Caller { forward, peer, drain, undone, asked: AtomicBool::new(false) });
     let service = {
-        let (peer, asked) = (Arc::clone(&peer), Arc::clone(&asked));
-        let undone = Arc::clone(&undone);
-        service_fn(move |request| {
-            asked.store(true, Ordering::Relaxed);
-            let (forward, peer) = (Arc::clone(&forward), Arc::clone(&peer));
-            let (undone, drain) = (Arc::clone(&undone), drain.clone());
-            async move {
-                let response = forward.answer(request, &peer, &drain).await;
-                undone.answered();
-                Ok::<_, Infallible>(response)
-            }
-        })
+        let caller = Arc::clone(&caller);
+        service_fn(move |request| Arc::clone(&caller).answer(request))
     };
-    let protocol = protocol(head);
+    let protocol = protocol(head, streams);
     let mut connection =
         pin!(protocol.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let mut leaving = pin!(async {
@@ -70,32 +66,60 @@ where
         sleep(GRACE).await;
     });
     let mut first = pin!(sleep(head));
-    let (mut told, mut settled) = (false, false);
+    let Caller { peer, undone, drain, asked, .. } = &*caller;
+    let (mut told, mut listens) = (false, false);
     loop {
         tokio::select! {
+            biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    tell(&peer, &*error, &undone);
+                    tell(peer, &*error, undone);
                 }
                 return;
             }
             // Who has not said anything whole by now does not mean to.
-            () = &mut first, if !settled => {
-                settled = true;
-                if !asked.load(Ordering::Relaxed) {
-                    if undone.has_begun() {
-                        slow(&peer);
-                    } else {
-                        tracing::debug!(%peer, "a connection without a request was closed");
-                    }
-                    return;
+            () = poll_fn(|cx| match asked.load(Ordering::Relaxed) {
+                true => Poll::Pending,
+                false => first.as_mut().poll(cx),
+            }) => {
+                if undone.has_begun() {
+                    slow(peer);
+                } else {
+                    tracing::debug!(%peer, "a connection without a request was closed");
                 }
+                return;
             }
-            () = &mut leaving, if !told => {
+            // Once it has been polled it wakes this task, and need not be at each of its steps.
+            () = poll_fn(|cx| match mem::replace(&mut listens, true) && !drain.is_leaving() {
+                true => Poll::Pending,
+                false => leaving.as_mut().poll(cx),
+            }), if !told => {
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }
         }
+    }
+}
+
+/// What the requests of one connection have in common.
+struct Caller {
+    forward: Arc<Forward>,
+    peer: Arc<Peer>,
+    drain: Drain,
+    undone: Arc<Undone>,
+    /// Whether there was a request.
+    asked: AtomicBool,
+}
+
+impl Caller {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Taken<Streaming>>, Infallible> {
+        self.asked.store(true, Ordering::Relaxed);
+        let response = self.forward.answer(request, &self.peer, &self.drain).await;
+        self.undone.answered();
+        Ok(response.map(Taken::new))
     }
 }
 
@@ -109,14 +133,12 @@ fn tell(peer: &Peer, error: &(dyn Error + Send + Sync + 'static), undone: &Undon
     // The other time limit is that of a ping.
     let head_is_late = http.is_some_and(|it| it.is_timeout() && it.source().is_none());
     if malformed {
-        let hint = "a request must be HTTP/1.1 or HTTP/2, its head within 64 KiB and 128 headers";
+        let hint = "a request must be HTTP/1.1 or HTTP/2, its head within 64 KiB and 100 headers";
         tracing::warn!(%peer, rule = "malformed", stage = "downstream", hint, "{error}");
     } else if head_is_late && undone.has_begun() {
         slow(peer);
     } else if undone.is_stuck() {
-        let hint = "--body-timeout gives it more time";
-        let what = "nothing of an answer was taken for too long";
-        tracing::warn!(%peer, rule = "stuck", stage = "downstream", hint, "{what}");
+        stuck(peer);
     } else {
         // The caller went away.
         tracing::debug!(%peer, %error, "a connection ended");
@@ -130,14 +152,9 @@ pub(super) fn slow(peer: &Peer) {
     tracing::warn!(%peer, rule = "slow", stage = "downstream", hint, "{what}");
 }
 
-fn protocol(head: Duration) -> auto::Builder<TokioExecutor> {
-    let mut protocol = auto::Builder::new(TokioExecutor::new());
-    protocol
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head)
-        .max_buf_size(HEAD_AT_MOST)
-        .max_headers(HEADERS_AT_MOST);
+fn protocol(head: Duration, streams: Streams) -> auto::Builder<Streams> {
+    let mut protocol = auto::Builder::new(streams);
+    protocol.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(HEAD_AT_MOST);
     protocol
         .http2()
         .timer(TokioTimer::new())

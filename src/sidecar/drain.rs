@@ -38,14 +38,15 @@ impl Drain {
     }
 
     pub(super) fn is_leaving(&self) -> bool {
-        *self.leaving.borrow() || self.dismissed.as_ref().is_some_and(|it| *it.borrow())
+        // Without a sender nobody is left to say it.
+        let said = |it: &watch::Receiver<bool>| *it.borrow() || it.has_changed().is_err();
+        said(&self.leaving) || self.dismissed.as_ref().is_some_and(said)
     }
 
     /// Resolves when the sidecar leaves, or the connection is to.
     pub(super) fn leaving(&self) -> BoxFuture<'static, ()> {
         let (mut leaving, dismissed) = (self.leaving.clone(), self.dismissed.clone());
         async move {
-            // Without a sender nobody is left to say it.
             let leaving = leaving.wait_for(|leaving| *leaving);
             match dismissed {
                 None => drop(leaving.await),

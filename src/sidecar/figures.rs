@@ -41,6 +41,13 @@ struct Route {
     route: Arc<str>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Certificate {
+    route: Arc<str>,
+    /// `client`, shown to the upstream; `listener`, shown to callers.
+    certificate: &'static str,
+}
+
 /// From a fast answer of a local server to a slow one of a tool.
 #[derive(Clone)]
 struct Seconds;
@@ -71,7 +78,7 @@ pub(super) struct Figures {
     connections: Gauge,
     accepted: Counter,
     sessions: Family<Route, Gauge>,
-    not_after: Family<Route, Gauge>,
+    not_after: Family<Certificate, Gauge>,
 }
 
 /// Counted for as long as it is held.
@@ -130,7 +137,7 @@ impl Figures {
         all.register("sessions", sessions, self.sessions.clone());
         all.register(
             "certificate_not_after_seconds",
-            "End of the client certificate, in seconds since 1970",
+            "End of a certificate that is shown, in seconds since 1970",
             self.not_after.clone(),
         );
     }
@@ -180,13 +187,23 @@ impl Figures {
         self.bytes_out.get_or_create(&of).inc_by(sent);
     }
 
-    /// All of it as text, with what is only looked at now.
-    pub(super) fn text(&self, routes: impl Iterator<Item = Stands>) -> String {
+    /// All of it as text, with what is only looked at now: the end of the listeners' certificate, and
+    /// the routes.
+    pub(super) fn text(
+        &self,
+        listener: Option<i64>,
+        routes: impl Iterator<Item = Stands>,
+    ) -> String {
+        if let Some(not_after) = listener {
+            let of = Certificate { route: NO_ROUTE.into(), certificate: "listener" };
+            self.not_after.get_or_create(&of).set(not_after);
+        }
         for stands in routes {
             let of = Route { route: stands.route };
             let sessions = i64::try_from(stands.sessions).unwrap_or(i64::MAX);
             self.sessions.get_or_create(&of).set(sessions);
             if let Some(not_after) = stands.not_after {
+                let of = Certificate { route: of.route, certificate: "client" };
                 self.not_after.get_or_create(&of).set(not_after);
             }
         }
@@ -222,7 +239,7 @@ mod tests {
         figures.ended(&route, (10, 100), Duration::from_millis(70));
         drop(figures.connection());
         let stands = Stands { route: Arc::clone(&route), sessions: 2, not_after: Some(7) };
-        let text = figures.text(std::iter::once(stands));
+        let text = figures.text(Some(8), std::iter::once(stands));
         for line in [
             r#"countersign_requests_total{route="default",status="2xx",stage="upstream"} 1"#,
             r#"countersign_requests_total{route="default",status="4xx",stage="route"} 1"#,
@@ -235,14 +252,15 @@ mod tests {
             "countersign_connections 0",
             "countersign_connections_accepted_total 1",
             r#"countersign_sessions{route="default"} 2"#,
-            r#"countersign_certificate_not_after_seconds{route="default"} 7"#,
+            r#"countersign_certificate_not_after_seconds{route="default",certificate="client"} 7"#,
+            r#"countersign_certificate_not_after_seconds{route="none",certificate="listener"} 8"#,
             r#"countersign_tls_handshakes_total{result="ok"} 0"#,
         ] {
             assert!(text.lines().any(|it| it == line), "{line}: {text}");
         }
         assert!(text.ends_with("# EOF\n"), "{text}");
         drop(held);
-        let text = figures.text(std::iter::empty());
+        let text = figures.text(None, std::iter::empty());
         assert!(text.contains("countersign_requests_in_flight 0"));
     }
 }

@@ -2,38 +2,39 @@
 //! on its way back, as it comes.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, header, request::Parts};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 use tower::Service as _;
 
 use super::{
     drain::Drain,
     guard::{self, Denied},
     hops,
-    peer::{Identity, Peer},
+    peer::Peer,
     record::{Observers, Record},
-    respond::Refusal,
+    respond::{self, Refusal},
     room::{Place, Room},
     route::Lane,
-    sessions::SESSION,
-    tunnel,
+    sessions::{Key, SESSION},
+    stall::Stall,
+    tunnel::{self, Tunnel},
 };
 use crate::{
     failure::{Failure, Stage},
     redaction,
     secret::{Held, Secret},
-    service::{Body, Carried, Request},
+    service::{Body, Caller, Request, Secrets},
 };
 
 /// What carries requests: the same for all connections.
@@ -97,8 +98,8 @@ impl Forward {
         record: &mut Record,
     ) -> Result<Response<Streaming>, Refusal> {
         let (mut head, body) = request.into_parts();
-        let identity = peer.identity();
-        let (lane, target) = self.admit(&head, peer, &identity).await?;
+        let caller = peer.caller();
+        let (lane, target, session) = self.admit(&head, peer, &caller).await?;
         record.takes(&lane.name);
         let place = self.room.request().await?;
         let (body, room) = self.read(body).await?;
@@ -106,15 +107,21 @@ impl Forward {
 
         let socket = tunnel::asked(&mut head);
         hops::strip_request(&mut head.headers);
+        if let Some((proof, _)) = &self.guard.required {
+            // It was for us: who has it may ask here.
+            head.headers.remove(proof);
+        }
         if socket.is_some() {
             tunnel::ask(&mut head.headers);
         }
-        let session = head.headers.get(SESSION).cloned();
-        let asked = Asked { method: head.method.clone(), target, session, identity };
+        // Named in `Connection`, it is taken out, and the upstream says yes to something else.
+        let session = session.filter(|_| head.headers.contains_key(SESSION));
+        let asked = Asked { method: head.method.clone(), target, session, caller };
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
         *request.uri_mut() = asked.target.clone();
         *request.headers_mut() = head.headers;
+        request.extensions_mut().insert(asked.caller.clone());
 
         let mut service = if socket.is_some() { &lane.sockets } else { &lane.service }.clone();
         let response = match timeout(self.times.response, service.call(request)).await {
@@ -122,7 +129,8 @@ impl Forward {
             Err(_) => return Err(Refusal::Silent(self.silent(lane))),
         };
         drop(room);
-        Ok(bring_back(response, lane, &asked, (socket, place), drain))
+        let until = (drain, self.times);
+        Ok(bring_back(response, lane, &asked, (socket, place), until)?)
     }
 
     /// Decides on the head alone; the route that the request takes, and where it leads.
@@ -130,14 +138,16 @@ impl Forward {
         &self,
         head: &Parts,
         peer: &Peer,
-        identity: &Identity,
-    ) -> Result<(&Lane, Uri), Refusal> {
-        let token = self.token().await?;
-        guard::admit(&self.guard, head, peer, token.as_deref())?;
+        caller: &Caller,
+    ) -> Result<(&Lane, Uri, Option<Key>), Refusal> {
+        guard::admit(&self.guard, head, peer)?;
+        if let Some(token) = self.token().await? {
+            guard::proven(&head.headers, &token)?;
+        }
         let lane = self.lane(head).ok_or(Denied::Route)?;
-        lane.sessions.admit(&head.headers, identity)?;
+        let session = lane.sessions.admit(&head.headers, caller)?;
         let target = lane.target(&head.uri).ok_or(Denied::Route)?;
-        Ok((lane, target))
+        Ok((lane, target, session))
     }
 
     async fn token(&self) -> Result<Option<Arc<Secret>>, Refusal> {
@@ -145,8 +155,8 @@ impl Forward {
         match held.current().await {
             Ok((token, _)) => Ok(Some(token)),
             Err(error) => {
-                let what = format!("the token that callers must show can't be had: {error}");
-                Err(Failure::new(Stage::Credential, what).into())
+                let what = format!("{}: {error}", respond::NO_TOKEN);
+                Err(Refusal::Unproven(Failure::new(Stage::Credential, what)))
             }
         }
     }
@@ -178,9 +188,18 @@ impl Forward {
             return Err(Refusal::TooLong(self.max_message));
         }
         let room = self.room.body(size).await?;
-        let read = timeout(self.times.body, Limited::new(body, self.max_message).collect());
-        match read.await {
-            Ok(Ok(body)) => Ok((body.to_bytes(), room)),
+        let mut read = pin!(Limited::new(body, self.max_message).collect());
+        let read = match read.as_mut().now_or_never() {
+            // It came with the head, as most do: no timer is needed.
+            Some(read) => Ok(read),
+            None => timeout(self.times.body, read).await,
+        };
+        match read {
+            Ok(Ok(body)) => {
+                let body = body.to_bytes();
+                let room = room.and_then(|room| room.fitted(body.len()));
+                Ok((body, room))
+            }
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Refusal::TooLong(self.max_message))
             }
@@ -203,50 +222,56 @@ fn bring_back(
     lane: &Lane,
     asked: &Asked,
     (socket, place): (Option<OnUpgrade>, Place),
-    drain: &Drain,
-) -> Response<Streaming> {
+    (drain, times): (&Drain, Times),
+) -> Result<Response<Streaming>, Failure> {
     let (mut head, body) = response.into_parts();
-    let tunnel = socket.zip(tunnel::agreed(&mut head));
-    conceal(&mut head.headers, head.extensions.get::<Carried>());
+    let sockets = tunnel::agreed(&mut head, socket.is_some())?.zip(socket);
+    conceal(&mut head.headers, head.extensions.get::<Secrets>());
     hops::strip_response(&mut head.headers);
     lane.bring_home(&mut head.headers, &asked.target);
     asked.note(lane, &head);
-    let listens = asked.method == Method::GET && is_event_stream(&head.headers);
-    let until = listens.then(|| drain.clone());
-    let mut streaming = Streaming { until, ..Streaming::plain(body) };
-    if let Some((downstream, upstream)) = tunnel {
+    let events = is_event_stream(&head.headers);
+    let until = (events && asked.method == Method::GET).then(|| drain.clone());
+    let stall = (!events).then(|| Stall::new(times.response));
+    let mut streaming = Streaming { until, stall, ..Streaming::plain(body) };
+    if let Some((upstream, downstream)) = sockets {
         tunnel::ask(&mut head.headers);
-        tokio::spawn(tunnel::carry(downstream, upstream, drain.clone(), place));
+        let (record, recorded) = oneshot::channel();
+        streaming.tunnel = Some(record);
+        let drain = drain.clone();
+        let limit = times.body;
+        tokio::spawn(Tunnel { downstream, upstream, place, drain, limit }.carry(recorded));
     } else {
         streaming._place = Some(place);
     }
     let mut response = Response::new(streaming);
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
-    response
+    Ok(response)
 }
 
 /// What is still to be known of a request when its response is there.
 struct Asked {
     method: Method,
     target: Uri,
-    session: Option<HeaderValue>,
-    identity: Identity,
+    session: Option<Key>,
+    caller: Caller,
 }
 
 impl Asked {
     fn note(&self, lane: &Lane, head: &http::response::Parts) {
-        let session = self.session.as_ref().map(HeaderValue::as_bytes);
-        lane.sessions.note(&self.method, head.status, (session, &head.headers), &self.identity);
+        let session = (self.session, &head.headers);
+        lane.sessions.note(&self.method, head.status, session, &self.caller);
     }
 }
 
-/// Takes out what repeats a secret that the request carried: it is none of the caller's business.
-fn conceal(headers: &mut HeaderMap, carried: Option<&Carried>) {
-    let Some(carried) = carried else { return };
+/// Takes out what repeats a secret that the request carried: it is none of the caller's business. A
+/// tenant's name in a header of the user's own is none, and stands in many a place.
+fn conceal(headers: &mut HeaderMap, secrets: Option<&Secrets>) {
+    let Some(secrets) = secrets else { return };
     let repeats = |value: &HeaderValue| {
         let text = String::from_utf8_lossy(value.as_bytes());
-        redaction::clean(&text, carried.0.iter()) != text
+        redaction::clean(&text, secrets.0.iter()) != text
     };
     let doomed: Vec<_> =
         headers.iter().filter(|(_, value)| repeats(value)).map(|(name, _)| name.clone()).collect();
@@ -269,6 +294,10 @@ pub(super) struct Streaming {
     until: Option<Drain>,
     leaving: Option<BoxFuture<'static, ()>>,
     record: Option<Record>,
+    /// An answer that is no event stream may not stop in its middle for ever.
+    stall: Option<Stall>,
+    /// What follows the response if it is a WebSocket's: its record is of both.
+    tunnel: Option<oneshot::Sender<Record>>,
     _place: Option<Place>,
 }
 
@@ -279,10 +308,23 @@ fn is_whole(body: &Body) -> bool {
 
 impl Streaming {
     fn plain(body: Body) -> Self {
-        Self { body, until: None, leaving: None, record: None, _place: None }
+        Self {
+            body,
+            until: None,
+            leaving: None,
+            record: None,
+            stall: None,
+            tunnel: None,
+            _place: None,
+        }
     }
 
-    fn noted_in(self, mut record: Record) -> Self {
+    fn noted_in(mut self, mut record: Record) -> Self {
+        if let Some(tunnel) = self.tunnel.take() {
+            // Given back by one that has ended already: it is written all the same.
+            drop(tunnel.send(record));
+            return self;
+        }
         if is_whole(&self.body) {
             record.ended();
         }
@@ -315,7 +357,12 @@ impl http_body::Body for Streaming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        let mut frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let Some(stall) = &mut this.stall
+            && let Some(failure) = stall.watch(frame.is_pending(), cx)
+        {
+            frame = Poll::Ready(Some(Err(failure)));
+        }
         if let Poll::Ready(frame) = &frame {
             this.note(frame.as_ref());
         }

@@ -5,7 +5,7 @@
 //! a name of its own that it lets point here (DNS rebinding), or by its own origin. So names and
 //! origins other than those of loopback are refused unless they were allowed.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::{
     HeaderMap, HeaderName, Method, StatusCode,
@@ -33,11 +33,16 @@ const METHODS: [Method; 7] = [
     Method::OPTIONS,
 ];
 
+/// What browsers say of where a request comes from.
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// What is allowed besides what always is.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Names that a request may be for (`Host`), in lower case, besides those of loopback.
+    /// Names that a request may be for (`Host`) besides those of loopback, as [`host_name`] has them.
     pub hosts: Vec<String>,
+    /// Those that routes are for: they are ours too, and say nothing of all others.
+    pub routed: Vec<String>,
     /// Origins of web pages (RFC 6454) that may ask, in lower case, besides those of loopback.
     pub origins: Vec<String>,
     /// Users whose processes may connect to a Unix socket.
@@ -122,14 +127,9 @@ impl Denied {
     }
 }
 
-/// Whether a request with this head, from this peer, may be read and carried. `token` is the one
-/// that it must show, where one is asked for.
-pub(super) fn admit(
-    settings: &Settings,
-    head: &Parts,
-    peer: &Peer,
-    token: Option<&Secret>,
-) -> Result<(), Denied> {
+/// Whether a request with this head, from this peer, may be read and carried; but for the token,
+/// which is not even had for who may not ask anyway.
+pub(super) fn admit(settings: &Settings, head: &Parts, peer: &Peer) -> Result<(), Denied> {
     known(settings, peer)?;
     if !METHODS.contains(&head.method) {
         return Err(Denied::Method(head.method.as_str().chars().take(20).collect()));
@@ -141,12 +141,12 @@ pub(super) fn admit(
     {
         return Err(Denied::Required);
     }
-    if let Some(token) = token
-        && !shows(&head.headers, token)
-    {
-        return Err(Denied::Token);
-    }
     if path::is_plain(head.uri.path()) { Ok(()) } else { Err(Denied::Path) }
+}
+
+/// Whether a request shows this token.
+pub(super) fn proven(headers: &HeaderMap, token: &Secret) -> Result<(), Denied> {
+    if shows(headers, token) { Ok(()) } else { Err(Denied::Token) }
 }
 
 fn known(settings: &Settings, peer: &Peer) -> Result<(), Denied> {
@@ -185,18 +185,36 @@ fn host(settings: &Settings, head: &Parts, peer: &Peer) -> Result<(), Denied> {
     if host.as_str().contains('@') {
         return Err(Denied::Host);
     }
-    let name = host.host().to_ascii_lowercase();
-    let listed = settings.hosts.contains(&name);
+    let name = host.host();
+    let listed = settings.hosts.iter().chain(&settings.routed).any(|ours| is_host(ours, name));
     // A listener for the network is guarded by certificates or a token, which no page can send.
     let unlisted = peer.exposed && settings.hosts.is_empty();
-    if listed || unlisted || is_loopback(&name) { Ok(()) } else { Err(Denied::Host) }
+    if listed || unlisted || is_loopback(name) { Ok(()) } else { Err(Denied::Host) }
+}
+
+/// A host as names are compared: in lower case, an address of IPv6 in brackets and in its short form
+/// (RFC 5952). None if it is no host alone: a port, a path or a pattern is not part of one.
+#[must_use]
+pub fn host_name(text: &str) -> Option<String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse::<Ipv6Addr>() {
+        return Some(format!("[{address}]"));
+    }
+    let authority = text.parse::<Authority>().ok().filter(|_| !text.contains(['@', '*', '[']))?;
+    (authority.host() == text && authority.port().is_none()).then(|| text.to_ascii_lowercase())
+}
+
+/// Whether the host of a request is this one, which is as [`host_name`] has it.
+pub(super) fn is_host(ours: &str, asked: &str) -> bool {
+    ours.eq_ignore_ascii_case(asked)
+        || (asked.starts_with('[') && host_name(asked).is_some_and(|asked| asked == ours))
 }
 
 fn origin(settings: &Settings, headers: &HeaderMap) -> Result<(), Denied> {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else {
         // A page that loads an image or a script sends no origin, but browsers say what it is.
-        let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+        let site = headers.get(SITE).map(HeaderValue::as_bytes);
         return match site {
             None | Some(b"same-origin" | b"none") => Ok(()),
             Some(_) => Err(Denied::Origin),

@@ -17,6 +17,8 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::peer::Peer;
+
 /// What the caller has left undone so far.
 #[derive(Default)]
 pub(super) struct Undone {
@@ -39,6 +41,13 @@ impl Undone {
     pub(super) fn is_stuck(&self) -> bool {
         self.stuck.load(Ordering::Relaxed)
     }
+}
+
+/// Tells of a caller who takes nothing of what it asked for.
+pub(super) fn stuck(peer: &Peer) {
+    let hint = "--body-timeout gives it more time";
+    let what = "nothing of an answer was taken for too long";
+    tracing::warn!(%peer, rule = "stuck", stage = "downstream", hint, "{what}");
 }
 
 /// The connection.

@@ -29,44 +29,83 @@ fn is_of_the_caller(name: &str) -> bool {
             | "cookie"
             | "cookie2"
             | "forwarded"
+            | "x-forwarded"
             | "via"
             | "expect"
             | "x-real-ip"
             | "x-client-ip"
+            | "x-cluster-client-ip"
+            | "x-original-forwarded-for"
+            | "x-appengine-user-ip"
             | "true-client-ip"
+            | "fastly-client-ip"
             | "cf-connecting-ip"
+            | "cf-connecting-ipv6"
             | "client-ip"
-            | "client-cert"
-            | "client-cert-chain"
             | "x-client-cert"
+            | "x-client-dn"
+            | "x-client-verify"
+            | "x-arr-clientcert"
             | "x-original-url"
             | "x-rewrite-url"
             | "x-original-host"
-            | "remote-user"
-            | "x-remote-user"
+            | "x-original-uri"
             | "x-authenticated-user"
-            | "x-amzn-oidc-identity"
+            | "x-authenticated-userid"
+            | "x-authenticated-scope"
+            | "x-authenticated-groups"
+            | "x-credential-identifier"
+            | "x-credential-username"
+            | "x-anonymous-consumer"
     ) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
 /// The same by the beginnings of their names.
-const BEGINNINGS: [&str; 9] = [
+const BEGINNINGS: [&str; 23] = [
     "x-forwarded-",
     "x-envoy-",
     "x-ssl-client",
-    "ssl-client-",
+    "x-ssl-cert",
+    "ssl-client",
+    "client-cert",
+    "x-client-cert-",
     "x-amzn-mtls-",
+    "x-amzn-oidc-",
     "x-auth-request-",
     "x-webauth-",
     "x-goog-iap-",
+    "x-goog-authenticated-user-",
     "x-ms-client-principal",
+    "x-ms-token-",
+    "cf-access-",
+    "tailscale-",
+    "x-consumer-",
+    "x-pomerium-",
+    "x-authentik-",
+    "remote-",
+    "x-remote-",
+    "x-vouch-",
 ];
+
+/// Whether a name is one to all who read it. CGI and what follows it (WSGI, Rack, PHP) make every
+/// character but letters and digits a `_`: `X_Forwarded_For` is `X-Forwarded-For` there, which no
+/// list would know it by.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
+}
 
 /// Takes from a request what does not go on. The body goes on whole: its length is said anew, and what
 /// follows it is not sent.
 pub(super) fn strip_request(headers: &mut HeaderMap) {
     let of_the_body = |name: &str| matches!(name, "content-length" | "trailer" | "host");
-    strip(headers, |name| of_the_body(name) || is_of_the_caller(name));
+    let is_odd = |name: &str| {
+        let is_odd = !is_plain(name);
+        if is_odd {
+            tracing::debug!(name, "a header is not carried: others may read its name as another's");
+        }
+        is_odd
+    };
+    strip(headers, |name| of_the_body(name) || is_of_the_caller(name) || is_odd(name));
 }
 
 /// Takes from a response what does not go on. Cookies stay here: they are kept for the upstream,
@@ -77,12 +116,11 @@ pub(super) fn strip_response(headers: &mut HeaderMap) {
 
 /// What is there is few, what must not be is many: so each name that is there is looked at, once.
 fn strip(headers: &mut HeaderMap, more: impl Fn(&str) -> bool) {
-    let mut doomed: Vec<HeaderName> = Vec::new();
-    if headers.contains_key(header::CONNECTION) {
-        let values = headers.get_all(header::CONNECTION).iter();
-        let names = values.filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
-        doomed.extend(names.filter_map(|name| name.trim().parse::<HeaderName>().ok()));
-    }
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = values.flat_map(|value| value.split(',')).map(str::trim);
+    // Nearly all that is ever said names no header of its own.
+    let named = named.filter(|name| !matches!(*name, "keep-alive" | "close"));
+    let mut doomed: Vec<HeaderName> = named.filter_map(|name| name.parse().ok()).collect();
     let is_doomed = |name: &&HeaderName| is_of_the_connection(name.as_str()) || more(name.as_str());
     doomed.extend(headers.keys().filter(is_doomed).cloned());
     for name in doomed {
@@ -120,6 +158,45 @@ mod tests {
         ]);
         strip_request(&mut said);
         assert_eq!(said, headers(&[("accept", "text/event-stream"), ("x-tenant", "acme")]));
+    }
+
+    #[test]
+    fn no_name_passes_that_some_read_as_another() {
+        let names = ["X_Forwarded_For", "Remote_User", "x_tenant", "Mcp_Session_Id", "x-a_b"];
+        let mut said: HeaderMap = headers(&names.map(|name| (name, "theirs")));
+        said.extend(headers(&[("X.Real.IP", "theirs"), ("x-tenant", "acme")]));
+        strip_request(&mut said);
+        assert_eq!(said, headers(&[("x-tenant", "acme")]));
+        // The upstream's names are for the caller to judge.
+        let mut said = headers(&[("x_request", "1")]);
+        strip_response(&mut said);
+        assert_eq!(said.len(), 1);
+    }
+
+    #[test]
+    fn what_gateways_say_of_who_they_let_in_is_not_the_callers_to_say() {
+        for name in [
+            "X-ARR-ClientCert",
+            "Cf-Access-Jwt-Assertion",
+            "Cf-Access-Authenticated-User-Email",
+            "X-Forwarded",
+            "Tailscale-User-Login",
+            "X-Consumer-Username",
+            "Ssl-Client-S-DN",
+            "SSL-Client-Cert",
+            "X-SSL-Cert",
+            "Client-Cert-Chain",
+            "Remote-User",
+            "Remote-Groups",
+            "X-Amzn-Oidc-Data",
+            "X-Goog-Authenticated-User-Email",
+            "X-MS-Client-Principal-Id",
+            "X-Pomerium-Claim-Email",
+        ] {
+            let mut said = headers(&[(name, "theirs")]);
+            strip_request(&mut said);
+            assert!(said.is_empty(), "{name}");
+        }
     }
 
     #[test]

@@ -20,7 +20,10 @@ use tokio::{
     net::{TcpListener, UnixListener},
 };
 
-use super::peer::{From, Peer};
+use super::{
+    keepalive,
+    peer::{From, Peer},
+};
 use crate::{
     failure::{Failure, Stage},
     tls::inbound::Current,
@@ -47,6 +50,11 @@ impl Address {
 
 fn is_local(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
+}
+
+/// Whether others than this machine reach a socket with this address; also if it can't be told.
+fn is_reached(bound: io::Result<SocketAddr>) -> bool {
+    bound.map_or(true, |address| !is_local(address.ip()))
 }
 
 impl fmt::Display for Address {
@@ -123,7 +131,7 @@ impl Listener {
                 .map_err(|error| unopened(address, &error))?,
         };
         let exposed = match &kind {
-            Kind::Tcp(listener) => listener.local_addr().is_ok_and(|it| !is_local(it.ip())),
+            Kind::Tcp(listener) => is_reached(listener.local_addr()),
             Kind::Unix(..) => false,
         };
         Ok(Self { kind, exposed, tls: None })
@@ -167,6 +175,7 @@ impl Listener {
                 let (stream, address) = listener.accept().await?;
                 // An event must not wait for the next (Nagle's algorithm); slower without.
                 let _ = stream.set_nodelay(true);
+                let _ = keepalive::keep(&stream);
                 (Stream::Tcp(stream), From::Tcp(address))
             }
             Kind::Unix(listener, _) => {
@@ -313,6 +322,22 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_socket_whose_address_cannot_be_told_is_exposed() {
+        assert!(is_reached(Err(ErrorKind::InvalidInput.into())));
+        for (address, reached) in
+            [("127.0.0.1:1", false), ("[::1]:1", false), ("0.0.0.0:1", true), ("[::]:1", true)]
+        {
+            assert_eq!(is_reached(Ok(address.parse().unwrap())), reached, "{address}");
         }
     }
 }

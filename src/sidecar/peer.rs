@@ -4,6 +4,8 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use crate::service::Caller;
+
 /// The other end of an inbound connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -26,38 +28,27 @@ pub enum From {
 }
 
 impl Peer {
-    /// Whose sessions it may use: two peers with the same key are one to the upstream.
+    /// Whose sessions and cookies it may use: two peers that are one caller are one to the upstream.
     #[must_use]
-    pub(super) fn identity(&self) -> Identity {
+    pub(super) fn caller(&self) -> Caller {
         match self.from {
-            From::Unix(uid) => Identity::User(uid),
-            From::Tcp(_) if self.names.is_empty() => Identity::Anyone,
-            From::Tcp(_) => Identity::Certificate(Arc::clone(&self.names)),
+            From::Unix(uid) => Caller::User(uid),
+            From::Tcp(_) if self.names.is_empty() => Caller::Anyone,
+            From::Tcp(_) => Caller::Certificate(Arc::clone(&self.names)),
         }
     }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.names.first(), self.from) {
+        // A URI (a SPIFFE id) is one workload's, a DNS name may be that of many. No DNS name has a colon.
+        let uri = self.names.iter().find(|name| name.contains(':'));
+        match (uri.or(self.names.first()), self.from) {
             (Some(name), From::Tcp(address)) => write!(f, "{name} at {address}"),
             (_, From::Tcp(address)) => write!(f, "{address}"),
             (_, From::Unix(uid)) => write!(f, "uid {uid}"),
         }
     }
-}
-
-/// What an upstream session is bound to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Identity {
-    /// Whoever has these names in its certificate, all of them and no other: one name may be that
-    /// of many, as the DNS name of a service whose agents have a URI each. The next certificate of
-    /// the same holder has the same names, and its sessions go on.
-    Certificate(Arc<[String]>),
-    /// Whoever runs as this user.
-    User(u32),
-    /// Whoever reaches the port, and knows the token if there is one.
-    Anyone,
 }
 
 #[cfg(test)]
@@ -74,9 +65,21 @@ mod tests {
     fn who_shares_a_name_is_not_the_same_for_it() {
         let one = named(&["agents.example", "spiffe://a/one"]);
         let renewed = Peer { from: From::Tcp("192.0.2.2:1".parse().unwrap()), ..one.clone() };
-        assert_eq!(one.identity(), renewed.identity());
+        assert_eq!(one.caller(), renewed.caller());
         for other in [&["agents.example", "spiffe://a/two"][..], &["agents.example"], &[]] {
-            assert_ne!(one.identity(), named(other).identity(), "{other:?}");
+            assert_ne!(one.caller(), named(other).caller(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_is_shown_by_the_name_that_is_most_its_own() {
+        for (names, expected) in [
+            (&["agents.example", "spiffe://a/one"][..], "spiffe://a/one at 192.0.2.1:50000"),
+            (&["a.example", "b.example"], "a.example at 192.0.2.1:50000"),
+            (&["CN=agent"], "CN=agent at 192.0.2.1:50000"),
+            (&[], "192.0.2.1:50000"),
+        ] {
+            assert_eq!(named(names).to_string(), expected);
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Each route is rehearsed: its credentials are applied to a request that is not sent. A credential's
 //! program runs as it would for a request, and what it gave is kept as long as for a request. The
-//! upstream is not asked: that it is down is no reason to restart a sidecar.
+//! upstream is asked nothing, and not even knocked at unless that was said: that it is down is no
+//! reason to restart a sidecar.
 
 use std::time::Duration;
 
@@ -11,14 +12,20 @@ use tokio::time::timeout;
 use tower::Service as _;
 
 use super::{forward::Forward, route::Lane};
-use crate::service::Rehearsal;
+use crate::{
+    service::Rehearsal,
+    tls::{identity::Summary, inbound::Current},
+};
 
 /// How long a secret may take to be had.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// All that stands in the way of requests.
-pub(super) async fn hindrances(forward: &Forward) -> Vec<String> {
+pub(super) async fn hindrances(forward: &Forward, listener: Option<&Current>) -> Vec<String> {
     let mut found = Vec::new();
+    if let Some(identity) = listener.map(|it| it.borrow().identity.clone()).filter(is_out_of_date) {
+        found.push(format!("the certificate of the listeners {identity}"));
+    }
     if let Some(token) = &forward.token {
         let why = match timeout(PATIENCE, token.current()).await {
             Ok(Ok(_)) => None,
@@ -33,10 +40,20 @@ pub(super) async fn hindrances(forward: &Forward) -> Vec<String> {
 
 async fn of_lane(lane: &Lane) -> impl Iterator<Item = String> {
     let route = lane.name.clone();
-    let identity = lane.identity().filter(|it| it.expired() || it.not_yet_valid());
+    let identity = lane.identity().filter(is_out_of_date);
     let identity = identity.map(|identity| format!("the client certificate {identity}"));
-    let found = identity.into_iter().chain(rehearsed(lane).await.err());
+    let (rehearsed, reached) = tokio::join!(rehearsed(lane), reached(lane));
+    let found = identity.into_iter().chain(rehearsed.err()).chain(reached.err());
     found.map(move |why| format!("route {route}: {why}"))
+}
+
+fn is_out_of_date(identity: &Summary) -> bool {
+    identity.expired() || identity.not_yet_valid()
+}
+
+async fn reached(lane: &Lane) -> Result<(), String> {
+    let Some(reach) = &lane.reach else { return Ok(()) };
+    reach.look().await.map_err(|failure| failure.to_string())
 }
 
 async fn rehearsed(lane: &Lane) -> Result<(), String> {

@@ -5,7 +5,7 @@
 //! id, and nothing of a body but its size and what MCP names.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -14,9 +14,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use super::{
     figures::{Counted, Figures, NO_ROUTE},
+    otlp::{Exporter, Finished},
     peer::Peer,
     respond::Refusal,
-    trace::{self, TraceId},
+    trace::{self, Span, TraceId},
 };
 use crate::{
     failure::Failure,
@@ -33,26 +34,33 @@ const LONGEST: usize = 128;
 pub(super) struct Observers {
     pub(super) ledger: Option<Ledger>,
     pub(super) figures: Option<Arc<Figures>>,
+    pub(super) random: Arc<Random>,
+    pub(super) exporter: Option<Exporter>,
 }
 
 impl Observers {
     /// A request came; it belongs to a trace from here on.
     pub(super) fn begin<B>(&self, request: &mut Request<B>, peer: &Peer) -> Record {
-        let trace = trace::carry(request.headers_mut(), random);
-        if self.ledger.is_none() && self.figures.is_none() {
+        let random = || self.random.draw();
+        let (trace, span) = match self.exporter {
+            Some(_) => trace::enter(request.headers_mut(), random),
+            None => (trace::carry(request.headers_mut(), random), None),
+        };
+        if self.ledger.is_none() && self.figures.is_none() && span.is_none() {
             return Record(None);
         }
         let identified = self.ledger.as_ref().map(|_| Identified {
             time: SystemTime::now(),
             method: method(request.method()),
             peer: peer.to_string().chars().take(LONGEST).collect(),
-            request: request_id(request.headers()),
+            request: request_id(request.headers(), &self.random),
             trace,
         });
         Record(Some(Box::new(Noted {
             observers: self.clone(),
             _counted: self.figures.as_deref().map(Figures::request),
             identified,
+            spanned: span.map(|it| (it, SystemTime::now(), method(request.method()))),
             since: Instant::now(),
             route: None,
             subject: Subject::default(),
@@ -77,6 +85,8 @@ struct Noted {
     observers: Observers,
     _counted: Option<Counted>,
     identified: Option<Identified>,
+    /// Its span, when it came, and its method.
+    spanned: Option<(Span, SystemTime, &'static str)>,
     since: Instant,
     route: Option<Arc<str>>,
     subject: Subject,
@@ -115,8 +125,8 @@ impl Record {
     pub(super) fn read(&mut self, body: &[u8]) {
         let Some(noted) = &mut self.0 else { return };
         noted.bytes.0 = body.len() as u64;
-        if noted.identified.is_some() && !body.is_empty() {
-            noted.subject = Subject::of(body);
+        if (noted.identified.is_some() || noted.spanned.is_some()) && !body.is_empty() {
+            noted.subject = Subject::of_body(body);
         }
     }
 
@@ -146,6 +156,14 @@ impl Record {
         }
     }
 
+    /// Bytes went both ways after the response: up to the upstream, down to the caller.
+    pub(super) fn carried(&mut self, up: u64, down: u64) {
+        if let Some(noted) = &mut self.0 {
+            noted.bytes.0 += up;
+            noted.bytes.1 += down;
+        }
+    }
+
     /// The response went out to its end.
     pub(super) fn ended(&mut self) {
         if let Some(noted) = &mut self.0 {
@@ -166,6 +184,24 @@ impl Noted {
     fn route(&self) -> Arc<str> {
         self.route.clone().unwrap_or_else(|| Arc::from(NO_ROUTE))
     }
+
+    fn export(&self, duration: Duration, outcome: Outcome) {
+        let (Some(exporter), Some((span, time, method))) = (&self.observers.exporter, self.spanned)
+        else {
+            return;
+        };
+        exporter.tell(Finished {
+            span,
+            time,
+            duration,
+            method,
+            route: self.route.clone(),
+            subject: self.subject.clone(),
+            status: self.status,
+            outcome,
+            failed: self.failed.map(|failed| (failed.stage, failed.rule)),
+        });
+    }
 }
 
 impl Drop for Noted {
@@ -184,6 +220,7 @@ impl Drop for Noted {
             }
             figures.ended(&route, self.bytes, whole);
         }
+        self.export(whole, outcome);
         let (Some(ledger), Some(known)) = (&self.observers.ledger, &self.identified) else {
             return;
         };
@@ -223,7 +260,7 @@ fn method(method: &Method) -> &'static str {
 }
 
 /// The id that a request came with, if it can be one; a new one otherwise.
-fn request_id(headers: &HeaderMap) -> Box<str> {
+fn request_id(headers: &HeaderMap, random: &Random) -> Box<str> {
     let mut ids = headers.get_all(REQUEST_ID).iter().map(HeaderValue::as_bytes);
     let is_sane = |id: &[u8]| {
         let plain = |it: &u8| it.is_ascii_alphanumeric() || b"-_.:+/=@".contains(it);
@@ -232,16 +269,36 @@ fn request_id(headers: &HeaderMap) -> Box<str> {
     match (ids.next(), ids.next()) {
         (Some(id), None) if is_sane(id) => String::from_utf8_lossy(id).into(),
         _ => {
-            let id: [u8; 8] = random().unwrap_or_default();
+            let id: [u8; 8] = random.draw().unwrap_or_default();
             format!("{:016x}", u64::from_be_bytes(id)).into()
         }
     }
 }
 
-fn random<const LENGTH: usize>() -> Option<[u8; LENGTH]> {
-    let mut bytes = [0; LENGTH];
-    rand::fill(&mut bytes).ok()?;
-    Some(bytes)
+/// Random bytes for ids, which are no secrets. They are made in stock: to make a few costs as much as
+/// to make many.
+#[derive(Default)]
+pub(super) struct Random(Mutex<Vec<u8>>);
+
+impl Random {
+    /// As many as two dozen traces take.
+    const STOCK: usize = 24 * 24;
+
+    /// Some that were never drawn before.
+    fn draw<const LENGTH: usize>(&self) -> Option<[u8; LENGTH]> {
+        let mut stock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if stock.len() < LENGTH {
+            stock.resize(Self::STOCK, 0);
+            if rand::fill(&mut stock).is_err() {
+                stock.clear();
+                return None;
+            }
+        }
+        let rest = stock.len().checked_sub(LENGTH)?;
+        let drawn = stock[rest..].try_into().ok();
+        stock.truncate(rest);
+        drawn
+    }
 }
 
 #[cfg(test)]
@@ -254,7 +311,7 @@ mod tests {
         for id in ids {
             headers.append(REQUEST_ID, HeaderValue::try_from(*id).unwrap());
         }
-        request_id(&headers).into()
+        request_id(&headers, &Random::default()).into()
     }
 
     #[test]
@@ -265,6 +322,14 @@ mod tests {
             let made = id(ids);
             assert!(made.len() == 16 && made.bytes().all(|it| it.is_ascii_hexdigit()), "{made}");
         }
+    }
+
+    #[test]
+    fn nothing_random_is_drawn_twice() {
+        let random = Random::default();
+        let drawn: std::collections::HashSet<[u8; 24]> =
+            (0..1000).map(|_| random.draw().unwrap()).collect();
+        assert_eq!(drawn.len(), 1000);
     }
 
     #[test]

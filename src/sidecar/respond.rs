@@ -32,9 +32,15 @@ pub(super) enum Refusal {
     Broken(&'static str),
     /// The upstream said nothing for as long as a request may wait.
     Silent(Failure),
+    /// The token that it must show can't be had. Where it comes from is for the log, not for who
+    /// has shown nothing yet.
+    Unproven(Failure),
     /// It failed on its way.
     Failed(Failure),
 }
+
+/// All that a caller hears of a token that can't be had.
+pub(super) const NO_TOKEN: &str = "the token that callers must show can't be had";
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
@@ -49,7 +55,7 @@ impl From<Denied> for Refusal {
 }
 
 impl Refusal {
-    /// What went wrong, in words.
+    /// What went wrong, in words for the log.
     pub(super) fn failure(&self) -> Failure {
         let refused = |what: String| Failure::new(Stage::Downstream, what);
         match self {
@@ -58,7 +64,17 @@ impl Refusal {
             Self::TooLong(limit) => refused(format!("the body is longer than {limit} bytes"))
                 .hint("raise --max-message to let it pass"),
             Self::Unread(what) | Self::Broken(what) => refused((*what).to_owned()),
-            Self::Silent(failure) | Self::Failed(failure) => failure.clone(),
+            Self::Silent(failure) | Self::Unproven(failure) | Self::Failed(failure) => {
+                failure.clone()
+            }
+        }
+    }
+
+    /// The same in words for the caller.
+    fn told(&self) -> Failure {
+        match self {
+            Self::Unproven(failure) => Failure::new(failure.stage(), NO_TOKEN),
+            _ => self.failure(),
         }
     }
 
@@ -71,7 +87,7 @@ impl Refusal {
             Self::Unread(_) => "unread",
             Self::Broken(_) => "broken",
             Self::Silent(_) => "silent",
-            Self::Failed(failure) => failure.stage().name(),
+            Self::Unproven(failure) | Self::Failed(failure) => failure.stage().name(),
         }
     }
 
@@ -83,7 +99,7 @@ impl Refusal {
             Self::Unread(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Broken(_) => StatusCode::BAD_REQUEST,
             Self::Silent(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Failed(failure) => match failure.stage() {
+            Self::Unproven(failure) | Self::Failed(failure) => match failure.stage() {
                 Stage::Downstream => StatusCode::BAD_REQUEST,
                 Stage::Configuration => StatusCode::INTERNAL_SERVER_ERROR,
                 Stage::Credential => StatusCode::SERVICE_UNAVAILABLE,
@@ -101,7 +117,7 @@ impl Refusal {
             Self::Busy(_) => "countersign; error=connection_limit_reached",
             Self::Unread(_) | Self::Broken(_) => "countersign; error=http_request_error",
             Self::Silent(_) => "countersign; error=http_response_timeout",
-            Self::Failed(failure) => match failure.stage() {
+            Self::Unproven(failure) | Self::Failed(failure) => match failure.stage() {
                 Stage::Downstream => "countersign; error=http_request_error",
                 Stage::Configuration => "countersign; error=proxy_configuration_error",
                 Stage::Credential => "countersign; error=proxy_internal_error",
@@ -116,7 +132,7 @@ impl Refusal {
 
     /// The response that says all of it.
     pub(super) fn response(&self) -> Response<Body> {
-        let text = fault::unaddressed(&self.failure());
+        let text = fault::unaddressed(&self.told());
         let mut response = Response::new(whole(text));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();

@@ -43,7 +43,16 @@ pub(super) struct Room {
 /// A place in the room, given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// What a body takes up that turned out to be this long; the rest is there for others.
+    pub(super) fn fitted(mut self, size: usize) -> Option<Self> {
+        let permit = (size > SMALL).then(|| self.permit.split(size / PIECE + 1))?;
+        // One that was as long as could be keeps it all.
+        Some(permit.map_or(self, |permit| Self { permit }))
+    }
 }
 
 impl Room {
@@ -62,7 +71,7 @@ impl Room {
     /// A place for a connection, if there is one.
     pub(super) fn connection(&self) -> Option<Place> {
         let permit = Arc::clone(&self.connections).try_acquire_owned().ok()?;
-        Some(Place { _permit: permit })
+        Some(Place { permit })
     }
 
     /// A place for a request, at once or after a while.
@@ -88,12 +97,12 @@ impl Room {
         full: &'static str,
     ) -> Result<Place, Refusal> {
         if let Ok(permit) = Arc::clone(places).try_acquire_many_owned(count) {
-            return Ok(Place { _permit: permit });
+            return Ok(Place { permit });
         }
         let Ok(_waiting) = self.queue.try_acquire() else { return Err(Refusal::Busy(full)) };
         let permit = timeout(self.limits.patience, Arc::clone(places).acquire_many_owned(count));
         match permit.await {
-            Ok(Ok(permit)) => Ok(Place { _permit: permit }),
+            Ok(Ok(permit)) => Ok(Place { permit }),
             _ => Err(Refusal::Busy(full)),
         }
     }
@@ -112,6 +121,27 @@ mod tests {
             patience: Duration::from_secs(1),
             max_message: 1 << 20,
         })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_did_not_say_its_size_takes_up_what_it_was() {
+        let room = room();
+        let largest = || room.body(None);
+        for _ in 0..2 * LARGEST_AT_ONCE {
+            let place = largest().await.unwrap().unwrap();
+            assert!(place.fitted(SMALL).is_none());
+        }
+        let mut held = Vec::new();
+        for _ in 0..LARGEST_AT_ONCE {
+            held.extend(largest().await.unwrap().unwrap().fitted(SMALL + 1));
+        }
+        assert_eq!(held.len(), LARGEST_AT_ONCE);
+        // They leave room for all but one of the largest.
+        for _ in 1..LARGEST_AT_ONCE {
+            held.extend(largest().await.unwrap());
+        }
+        let whole = held.pop().unwrap().fitted(1 << 20).unwrap();
+        assert_eq!(whole.permit.num_permits(), (1 << 20) / PIECE + 1);
     }
 
     #[tokio::test(start_paused = true)]

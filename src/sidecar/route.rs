@@ -12,11 +12,12 @@ use http::{
 };
 use url::Url;
 
-use super::{path::below, sessions::Sessions};
+use super::{guard::is_host, path::below, sessions::Sessions};
 use crate::{
     failure::{Failure, Stage},
     service::{HttpService, Request},
     tls::{Generations, identity::Summary},
+    upstream::reach::Reach,
 };
 
 /// Headers of a response that may name the place of something.
@@ -26,7 +27,8 @@ const PLACES: [HeaderName; 2] = [header::LOCATION, header::CONTENT_LOCATION];
 pub struct Route {
     /// Its name, for logs and figures.
     pub name: String,
-    /// The host that a request must be for, in lower case; any if none is given.
+    /// The host that a request must be for, as [`super::guard::host_name`] has it; any if none is
+    /// given.
     pub host: Option<String>,
     /// Where its paths begin here; where the upstream's begin if none is given.
     pub prefix: Option<String>,
@@ -38,6 +40,8 @@ pub struct Route {
     pub sockets: HttpService,
     /// Who we are there, as it is now.
     pub tls: Option<Generations>,
+    /// What readiness asks whether the upstream can be reached, if it is to.
+    pub reach: Option<Reach>,
 }
 
 /// A route that is taken.
@@ -46,6 +50,7 @@ pub(super) struct Lane {
     pub(super) service: HttpService,
     pub(super) sockets: HttpService,
     pub(super) sessions: Sessions,
+    pub(super) reach: Option<Reach>,
     tls: Option<Generations>,
     host: Option<String>,
     /// Where paths begin here and there, both without a slash at their end.
@@ -70,6 +75,7 @@ impl Lane {
         Ok(Self {
             name: route.name.into(),
             tls: route.tls,
+            reach: route.reach,
             service: route.service,
             sockets: route.sockets,
             sessions: Sessions::default(),
@@ -85,7 +91,7 @@ impl Lane {
     /// How closely the route fits a request; the closest is taken, none if it does not fit.
     pub(super) fn fits(&self, host: &str, path: &str) -> Option<(bool, usize)> {
         let named = match &self.host {
-            Some(wanted) if !wanted.eq_ignore_ascii_case(host) => return None,
+            Some(wanted) if !is_host(wanted, host) => return None,
             wanted => wanted.is_some(),
         };
         below(path, &self.prefix).map(|_| (named, self.prefix.len()))
@@ -156,15 +162,28 @@ impl Lane {
             return None;
         }
         let is_relative = Url::parse(place).is_err() && !place.starts_with("//");
-        if is_relative && self.prefix == self.base {
+        let query = self.callers_part(there.query());
+        if is_relative && self.prefix == self.base && query == there.query() {
             return None;
         }
         let rest = below(there.path(), &self.base)?;
-        let query = there.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let fragment = there.fragment().map(|it| format!("#{it}")).unwrap_or_default();
         let path = format!("{}{rest}", self.prefix);
+        // What begins with two slashes is a host to who follows it (RFC 3986, section 4.2).
+        let before = if path.starts_with("//") { "/." } else { "" };
         let path = if path.is_empty() { "/" } else { &path };
-        HeaderValue::try_from(format!("{path}{query}{fragment}")).ok()
+        HeaderValue::try_from(format!("{before}{path}{query}{fragment}")).ok()
+    }
+
+    /// What of a place's query is not our own, which is nobody's to see and would be sent twice.
+    fn callers_part<'a>(&self, query: Option<&'a str>) -> Option<&'a str> {
+        let (Some(said), Some(ours)) = (query, self.query.as_deref()) else { return query };
+        match said.strip_prefix(ours) {
+            Some("") => None,
+            Some(rest) => rest.strip_prefix('&').or(query),
+            None => query,
+        }
     }
 }
 
@@ -185,6 +204,7 @@ mod tests {
             service: HttpService::new(service),
             sockets: HttpService::new(service),
             tls: None,
+            reach: None,
         };
         Lane::new(route).unwrap()
     }
@@ -243,6 +263,31 @@ mod tests {
         ] {
             assert_eq!(home(prefix, place).as_deref(), expected, "{place}");
         }
+    }
+
+    #[test]
+    fn no_place_becomes_another_host_and_none_shows_our_own_query() {
+        let home = |prefix, upstream, place: &str| {
+            let lane = lane(prefix, upstream);
+            let target = lane.target(&"/mcp/a?b=2".parse().unwrap())?;
+            lane.home(place, &target).map(|home| home.to_str().unwrap().to_owned())
+        };
+        let secret = "https://gw.example/mcp?t=canary";
+        for (prefix, upstream, place, expected) in [
+            (
+                Some("/"),
+                "https://gw.example",
+                "https://gw.example//evil.example/x/",
+                "/.//evil.example/x/",
+            ),
+            (None, "https://gw.example", "https://gw.example//evil.example/", "/.//evil.example/"),
+            (None, secret, "https://gw.example/mcp/a/?t=canary&b=2", "/mcp/a/?b=2"),
+            (None, secret, "/mcp/a/?t=canary&b=2", "/mcp/a/?b=2"),
+            (None, secret, "?t=canary", "/mcp/a"),
+        ] {
+            assert_eq!(home(prefix, upstream, place).as_deref(), Some(expected), "{place}");
+        }
+        assert_eq!(home(None, secret, "/mcp/b?c=d"), None);
     }
 
     #[test]

@@ -1,66 +1,84 @@
 //! Whose an upstream session is: the id that one caller was given is of no use to another.
 //!
 //! Upstream, all callers are one: the sidecar's credentials are the same for all of them. What tells
-//! them apart is here, and only here. An id that nobody here was given (another replica may have
-//! carried that reply) belongs to the first who shows it.
+//! them apart is here, and only here. The upstream alone says whose a session is, by giving it. An id
+//! that nobody here was given (another replica may have carried that reply) belongs to the first whom
+//! the upstream answers with success: to have shown it is no claim.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
 };
 
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use sha2::{Digest as _, Sha256};
 
-use super::{guard::Denied, peer::Identity};
+use super::guard::Denied;
+use crate::service::Caller;
 
 /// MCP 2025-11-25, basic/transports, "Session Management".
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
-/// Sessions that are remembered; the oldest are forgotten first.
+/// Sessions that are remembered, of all callers together.
 const REMEMBERED: usize = 16 * 1024;
-/// No server's ids are longer.
-const LONGEST: usize = 1024;
 
 /// The sessions of one route.
 #[derive(Default)]
 pub(super) struct Sessions(Mutex<Known>);
 
-#[derive(Default)]
-struct Known {
-    owners: HashMap<Box<[u8]>, Identity>,
-    /// From the oldest on.
-    order: VecDeque<Box<[u8]>>,
+/// What is remembered of an id, however long it is: its SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key([u8; 32]);
+
+impl Key {
+    fn of(id: &HeaderValue) -> Self {
+        Self(Sha256::digest(id.as_bytes()).into())
+    }
 }
 
 impl Sessions {
-    /// Whether `identity` may use the session that a request names, if it names one.
-    pub(super) fn admit(&self, headers: &HeaderMap, identity: &Identity) -> Result<(), Denied> {
+    /// The session that a request names, if it names one and `caller` may use it.
+    pub(super) fn admit(
+        &self,
+        headers: &HeaderMap,
+        caller: &Caller,
+    ) -> Result<Option<Key>, Denied> {
         let mut ids = headers.get_all(SESSION).iter();
-        let Some(id) = ids.next() else { return Ok(()) };
-        if ids.next().is_some() || id.len() > LONGEST {
-            return Err(Denied::Session);
-        }
-        if *self.lock().owner(id.as_bytes(), identity) == *identity {
-            Ok(())
+        let Some(id) = ids.next() else { return Ok(None) };
+        let key = Key::of(id);
+        if ids.next().is_none() && self.lock().uses(&key, caller) {
+            Ok(Some(key))
         } else {
             Err(Denied::Session)
         }
     }
 
-    /// Notes the session that a response gives to `identity`, or that it ends.
+    /// Notes the session that a response gives to `caller`, that it goes on with, or that it ends.
     pub(super) fn note(
         &self,
         method: &Method,
         status: StatusCode,
-        (asked, given): (Option<&[u8]>, &HeaderMap),
-        identity: &Identity,
+        (asked, given): (Option<Key>, &HeaderMap),
+        caller: &Caller,
     ) {
-        if let Some(id) = given.get(SESSION).filter(|id| id.len() <= LONGEST) {
-            self.lock().owner(id.as_bytes(), identity);
+        let given = given.get(SESSION).map(Key::of);
+        if asked.is_none() && given.is_none() {
+            return;
         }
-        let ended = *method == Method::DELETE && status.is_success();
-        if let Some(id) = asked.filter(|_| ended) {
-            self.lock().forget(id);
+        let mut known = self.lock();
+        // Some servers repeat the id in each answer, refusals too: that gives nothing.
+        if let Some(key) = given.filter(|given| asked != Some(*given)) {
+            known.forget(&key);
+            known.bind(key, caller);
+        }
+        let Some(key) = asked.filter(|_| status.is_success()) else { return };
+        let own = known.owners.get(&key).map(|bound| bound.owner == *caller);
+        match (*method == Method::DELETE, own) {
+            (true, Some(true)) => known.forget(&key),
+            (false, None) => known.bind(key, caller),
+            // Given to another meanwhile: that one is neither ended nor taken.
+            _ => {}
         }
     }
 
@@ -74,23 +92,64 @@ impl Sessions {
     }
 }
 
+#[derive(Default)]
+struct Known {
+    owners: HashMap<Key, Bound>,
+    /// What each caller has, from the least recently used on.
+    held: HashMap<Caller, BTreeMap<u64, Key>>,
+    /// Counts uses: they are told apart by it and ordered.
+    now: u64,
+}
+
+struct Bound {
+    owner: Caller,
+    used: u64,
+}
+
 impl Known {
-    /// The owner of a session: `identity`, if it has none yet.
-    fn owner(&mut self, id: &[u8], identity: &Identity) -> &Identity {
-        if !self.owners.contains_key(id) {
-            if self.order.len() == REMEMBERED
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.owners.remove(&oldest);
-            }
-            self.order.push_back(id.into());
+    /// Whether `caller` may use a session: it is not another's. If so it was used just now.
+    fn uses(&mut self, key: &Key, caller: &Caller) -> bool {
+        let Some(bound) = self.owners.get_mut(key) else { return true };
+        if bound.owner != *caller {
+            return false;
         }
-        self.owners.entry(id.into()).or_insert_with(|| identity.clone())
+        self.now += 1;
+        if let Some(held) = self.held.get_mut(caller) {
+            held.remove(&bound.used);
+            held.insert(self.now, *key);
+        }
+        bound.used = self.now;
+        true
     }
 
-    fn forget(&mut self, id: &[u8]) {
-        if self.owners.remove(id).is_some() {
-            self.order.retain(|known| **known != *id);
+    /// Remembers a session that is not known.
+    fn bind(&mut self, key: Key, caller: &Caller) {
+        if self.owners.len() == REMEMBERED {
+            self.make_room();
+        }
+        self.now += 1;
+        self.held.entry(caller.clone()).or_default().insert(self.now, key);
+        self.owners.insert(key, Bound { owner: caller.clone(), used: self.now });
+    }
+
+    /// Forgets one of who has most, so that nobody can have those of others forgotten.
+    fn make_room(&mut self) {
+        let most = self.held.values().max_by_key(|held| {
+            (held.len(), Reverse(held.first_key_value().map(|(used, _)| *used)))
+        });
+        if let Some((_, key)) = most.and_then(|held| held.first_key_value()) {
+            let key = *key;
+            self.forget(&key);
+        }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        let Some(Bound { owner, used }) = self.owners.remove(key) else { return };
+        if let Some(held) = self.held.get_mut(&owner) {
+            held.remove(&used);
+            if held.is_empty() {
+                self.held.remove(&owner);
+            }
         }
     }
 }
@@ -98,43 +157,80 @@ impl Known {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use http::HeaderValue;
-
     use super::*;
 
-    const ALICE: Identity = Identity::User(1);
-    const BOB: Identity = Identity::User(2);
+    const ALICE: Caller = Caller::User(1);
+    const BOB: Caller = Caller::User(2);
 
-    fn with(id: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(SESSION, HeaderValue::from_static(id))])
+    fn with(id: &str) -> HeaderMap {
+        HeaderMap::from_iter([(SESSION, id.parse().unwrap())])
+    }
+
+    fn key(id: &str) -> Key {
+        Key::of(&id.parse().unwrap())
+    }
+
+    fn give(sessions: &Sessions, id: &str, caller: &Caller) {
+        sessions.note(&Method::POST, StatusCode::OK, (None, &with(id)), caller);
+    }
+
+    /// A request that shows this id and is answered with this status, by who repeats the id.
+    fn show(sessions: &Sessions, id: &str, caller: &Caller, status: u16) -> Result<(), Denied> {
+        let asked = sessions.admit(&with(id), caller)?;
+        let status = StatusCode::from_u16(status).unwrap();
+        sessions.note(&Method::POST, status, (asked, &with(id)), caller);
+        Ok(())
     }
 
     #[test]
     fn a_session_is_for_who_was_given_it() {
         let sessions = Sessions::default();
-        sessions.note(&Method::POST, StatusCode::OK, (None, &with("a")), &ALICE);
-        assert_eq!(sessions.admit(&with("a"), &ALICE), Ok(()));
+        give(&sessions, "a", &ALICE);
+        assert_eq!(sessions.admit(&with("a"), &ALICE), Ok(Some(key("a"))));
         assert_eq!(sessions.admit(&with("a"), &BOB), Err(Denied::Session));
-        assert_eq!(sessions.admit(&HeaderMap::new(), &BOB), Ok(()));
-        // One that another replica gave.
-        assert_eq!(sessions.admit(&with("b"), &BOB), Ok(()));
-        assert_eq!(sessions.admit(&with("b"), &ALICE), Err(Denied::Session));
+        assert_eq!(sessions.admit(&HeaderMap::new(), &BOB), Ok(None));
+    }
+
+    #[test]
+    fn one_that_another_replica_gave_is_for_the_first_whom_the_upstream_knows_by_it() {
+        let sessions = Sessions::default();
+        for status in [404, 401, 307] {
+            assert_eq!(show(&sessions, "b", &BOB, status), Ok(()));
+        }
+        assert_eq!(sessions.len(), 0);
+        assert_eq!(show(&sessions, "b", &ALICE, 202), Ok(()));
+        assert_eq!(show(&sessions, "b", &BOB, 200), Err(Denied::Session));
+        assert_eq!(show(&sessions, "b", &ALICE, 200), Ok(()));
+    }
+
+    #[test]
+    fn who_shows_an_id_before_it_is_given_has_nothing_of_it() {
+        let sessions = Sessions::default();
+        // Even with the upstream's blessing, from one that does not look at ids.
+        assert_eq!(show(&sessions, "a", &BOB, 200), Ok(()));
+        let early = sessions.admit(&with("a"), &BOB).unwrap();
+        give(&sessions, "a", &ALICE);
+        assert_eq!(show(&sessions, "a", &BOB, 200), Err(Denied::Session));
+        // An answer that was under way.
+        for method in [Method::POST, Method::DELETE] {
+            sessions.note(&method, StatusCode::OK, (early, &HeaderMap::new()), &BOB);
+        }
+        assert_eq!(show(&sessions, "a", &ALICE, 200), Ok(()));
+        assert_eq!(show(&sessions, "a", &BOB, 200), Err(Denied::Session));
     }
 
     #[test]
     fn a_session_that_was_ended_is_forgotten_and_one_that_was_not_is_kept() {
         let sessions = Sessions::default();
-        let nothing = HeaderMap::new();
-        sessions.note(&Method::POST, StatusCode::OK, (None, &with("a")), &ALICE);
-        sessions.note(
-            &Method::DELETE,
-            StatusCode::METHOD_NOT_ALLOWED,
-            (Some(b"a"), &nothing),
-            &ALICE,
-        );
+        let asked = (Some(key("a")), &HeaderMap::new());
+        give(&sessions, "a", &ALICE);
+        sessions.note(&Method::DELETE, StatusCode::METHOD_NOT_ALLOWED, asked, &ALICE);
         assert_eq!(sessions.len(), 1);
-        sessions.note(&Method::DELETE, StatusCode::OK, (Some(b"a"), &nothing), &ALICE);
+        sessions.note(&Method::DELETE, StatusCode::OK, asked, &ALICE);
+        // And is not bound by the same again.
+        sessions.note(&Method::DELETE, StatusCode::OK, asked, &ALICE);
         assert_eq!(sessions.len(), 0);
+        assert!(sessions.lock().held.is_empty());
     }
 
     #[test]
@@ -145,13 +241,40 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn an_id_may_be_as_long_as_a_header() {
         let sessions = Sessions::default();
-        for n in 0..REMEMBERED + 10 {
-            let id = HeaderValue::from(n);
-            sessions.admit(&HeaderMap::from_iter([(SESSION, id)]), &ALICE).unwrap();
+        let (long, other) = ("x".repeat(60_000), "x".repeat(59_999));
+        give(&sessions, &long, &ALICE);
+        assert_eq!(show(&sessions, &long, &ALICE, 200), Ok(()));
+        assert_eq!(show(&sessions, &long, &BOB, 200), Err(Denied::Session));
+        assert_eq!(show(&sessions, &other, &BOB, 200), Ok(()));
+    }
+
+    #[test]
+    fn what_is_only_shown_takes_no_memory() {
+        let sessions = Sessions::default();
+        for n in 0..100 {
+            sessions.admit(&with(&n.to_string()), &BOB).unwrap();
+        }
+        assert_eq!(sessions.len(), 0);
+    }
+
+    #[test]
+    fn who_has_most_loses_first_what_it_used_least_recently() {
+        let sessions = Sessions::default();
+        give(&sessions, "alice", &ALICE);
+        for n in 0..REMEMBERED + 9 {
+            give(&sessions, &n.to_string(), &BOB);
+            // Its first one is in use all the time.
+            assert_eq!(show(&sessions, "0", &BOB, 200), Ok(()));
         }
         assert_eq!(sessions.len(), REMEMBERED);
-        assert_eq!(sessions.0.lock().unwrap().order.len(), REMEMBERED);
+        let known = sessions.lock();
+        assert_eq!(known.held.values().map(BTreeMap::len).sum::<usize>(), REMEMBERED);
+        for (id, is_known) in
+            [("alice", true), ("0", true), ("1", false), ("10", false), ("11", true)]
+        {
+            assert_eq!(known.owners.contains_key(&key(id)), is_known, "{id}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::{sync::watch, time::sleep};
 
-use super::{broken, url::UpstreamUrl};
+use super::{broken, pool::Lease, url::UpstreamUrl};
 use crate::{
     failure::{Failure, Stage},
     service::Outlived,
@@ -36,7 +36,8 @@ pub(super) struct Arriving {
     inner: Option<Incoming>,
     received: u64,
     generation: Arc<Tls>,
-    _load: Arc<()>,
+    /// The connection, until the body has ended.
+    lease: Option<Lease>,
     source: Arc<Source>,
     /// An event stream that somebody listens to: it ends with its identity. A call's answer goes
     /// on, however long it takes.
@@ -46,19 +47,28 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
-    /// `load` is held until the body is dropped.
+    /// `lease` ends with the body.
     pub(super) fn new(
         inner: Incoming,
-        (generation, load): (Arc<Tls>, Arc<()>),
+        (generation, lease): (Arc<Tls>, Lease),
         source: Arc<Source>,
         ages: bool,
     ) -> Self {
-        let inner = Some(inner);
-        Self { inner, received: 0, generation, _load: load, source, ages, aged: None }
+        let (inner, lease) = (Some(inner), Some(lease));
+        let mut arriving = Self { inner, received: 0, generation, lease, source, ages, aged: None };
+        arriving.end_with_body();
+        arriving
+    }
+
+    /// Gives the connection back if nothing more comes by it.
+    fn end_with_body(&mut self) {
+        if self.is_end_stream() {
+            self.lease = None;
+        }
     }
 
     fn fail(&mut self, what: String) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        self.inner = None;
+        (self.inner, self.lease) = (None, None);
         Poll::Ready(Some(Err(Failure::new(Stage::Response, what))))
     }
 }
@@ -99,6 +109,7 @@ impl Body for Arriving {
         match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.end_with_body();
                 return Poll::Ready(Some(Ok(frame)));
             }
             Poll::Ready(Some(Err(error))) => {
@@ -108,7 +119,12 @@ impl Body for Arriving {
                     "the response of {peer} broke off after {bytes} bytes: {cause}"
                 ));
             }
-            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(None) => {
+                // A body without a length says only now that it is whole.
+                this.inner = None;
+                this.end_with_body();
+                return Poll::Ready(None);
+            }
             Poll::Pending if !this.ages => return Poll::Pending,
             Poll::Pending => {}
         }

@@ -5,10 +5,7 @@
 
 use std::{borrow::Cow, error::Error, io};
 
-use http::Extensions;
-use hyper_util::client::legacy;
-
-use super::{stream::LastWords, url::UpstreamUrl};
+use super::{connection::Broken, url::UpstreamUrl};
 use crate::{
     failure::{Failure, Stage},
     tls::Tls,
@@ -17,41 +14,59 @@ use crate::{
 /// Characters of a cause that are quoted: an HTTP/2 GOAWAY brings text of the upstream's.
 const QUOTED: usize = 200;
 
+/// Why an exchange brought no response.
+pub(super) enum Ended {
+    /// There was no connection for it.
+    Unconnected(Failure),
+    /// Its connection ended.
+    Broken(Broken),
+}
+
 /// Whether a TLS handshake failed, be it that the server said so when the client was already done.
-pub(super) fn is_handshake(error: &legacy::Error) -> bool {
-    match Failure::find(error) {
-        Some(failure) => failure.stage() == Stage::Tls,
-        None => last_words(error)
-            .is_some_and(|said| !may_have_been_sent(error) || Tls::is_identity_refused(&said)),
+pub(super) fn is_handshake(ended: &Ended) -> bool {
+    match ended {
+        Ended::Unconnected(failure) => failure.stage() == Stage::Tls,
+        Ended::Broken(broken) => last_words(broken)
+            .is_some_and(|said| !may_have_been_sent(broken) || Tls::is_identity_refused(said)),
     }
 }
 
-/// The failure of a request to `upstream` that `error` ended before a response came.
-pub(super) fn failure(error: legacy::Error, upstream: &UpstreamUrl, tls: &Tls) -> Failure {
-    // The connector's own words, which the pool wraps.
-    if let Some(failure) = Failure::find(&error) {
-        return failure.clone();
+/// The failure of a request to `upstream` that `ended` before a response came.
+pub(super) fn failure(ended: Ended, upstream: &UpstreamUrl, tls: &Tls) -> Failure {
+    match ended {
+        // The connector's own words.
+        Ended::Unconnected(failure) => failure,
+        Ended::Broken(broken) if !may_have_been_sent(&broken) => unsent(broken, upstream, tls),
+        Ended::Broken(broken) => unanswered(broken, upstream, tls),
     }
-    let peer = upstream.authority();
-    let was_sent = may_have_been_sent(&error);
-    if let Some(said) = last_words(&error)
-        // With TLS 1.3 a server judges a client certificate when the client is already done: the
-        // refusal comes in place of an answer, and nothing behind the handshake was read.
-        && (!was_sent || Tls::is_identity_refused(&said))
-    {
-        return tls.explain(&said, upstream.host());
+}
+
+/// The failure of a connection that ended before it took a request.
+pub(super) fn unsent(broken: Broken, upstream: &UpstreamUrl, tls: &Tls) -> Failure {
+    if let Some(said) = last_words(&broken) {
+        return tls.explain(said, upstream.host());
     }
-    let cause = cause(&error);
-    let failure = if !was_sent {
-        Failure::new(
-            Stage::Connect,
-            format!("the connection to {peer} broke before the request was sent: {cause}"),
-        )
-        .hint(certificate_hint(tls).unwrap_or("is it overloaded or going down: try again".into()))
-    } else if is_unprocessed(&error) {
+    let (peer, cause) = (upstream.authority(), cause(&broken.error));
+    Failure::new(
+        Stage::Connect,
+        format!("the connection to {peer} broke before the request was sent: {cause}"),
+    )
+    .hint(certificate_hint(tls).unwrap_or("is it overloaded or going down: try again".into()))
+    .caused_by(broken.error)
+}
+
+fn unanswered(broken: Broken, upstream: &UpstreamUrl, tls: &Tls) -> Failure {
+    // With TLS 1.3 a server judges a client certificate when the client is already done: the
+    // refusal comes in place of an answer, and nothing behind the handshake was read.
+    if let Some(said) = last_words(&broken).filter(|said| Tls::is_identity_refused(said)) {
+        return tls.explain(said, upstream.host());
+    }
+    let error = broken.error;
+    let (peer, cause) = (upstream.authority(), cause(&error));
+    let failure = if is_refused(&error) {
         Failure::new(Stage::Connect, format!("{peer} takes no more requests now: {cause}"))
             .hint("it said that it did not process this one: try again")
-    } else if find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse) {
+    } else if error.is_parse() {
         Failure::new(Stage::Protocol, format!("{peer} answered with something else than HTTP"))
             .hint(format!(
                 "does the URL's port speak HTTP ({cause}); if it does, the request may have run: \
@@ -70,14 +85,9 @@ pub(super) fn failure(error: legacy::Error, upstream: &UpstreamUrl, tls: &Tls) -
     failure.caused_by(error)
 }
 
-/// What rustls said on the connection that the error is about.
-fn last_words(error: &legacy::Error) -> Option<rustls::Error> {
-    let mut extras = Extensions::new();
-    if let Some(connection) = error.connect_info() {
-        connection.get_extras(&mut extras);
-    }
-    let kept = extras.get::<LastWords>().and_then(LastWords::get);
-    kept.or_else(|| find(error)).cloned()
+/// What rustls said on the connection.
+fn last_words(broken: &Broken) -> Option<&rustls::Error> {
+    broken.last_words.get().or_else(|| find(&broken.error))
 }
 
 /// What to do when a server that asked for a client certificate hangs up without a word.
@@ -99,25 +109,23 @@ pub(super) fn certificate_hint(tls: &Tls) -> Option<Cow<'static, str>> {
 
 /// Whether the upstream has said that it did not process the request: it refused the stream, or
 /// closed the connection for streams from an earlier one on (RFC 9113, section 8.7).
-///
+pub(super) fn is_unprocessed(ended: &Ended) -> bool {
+    matches!(ended, Ended::Broken(broken) if is_refused(&broken.error))
+}
+
 /// h2 ends a stream with a GOAWAY of the other side's only when the stream is above the last one
 /// that the GOAWAY names; those below it go on, and end with an I/O error if the connection does.
-pub(super) fn is_unprocessed(error: &legacy::Error) -> bool {
+fn is_refused(error: &hyper::Error) -> bool {
     find::<h2::Error>(error).is_some_and(|error| {
         let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
         error.is_remote() && (refused || error.is_go_away())
     })
 }
 
-/// Whether a byte of the request can have left.
-///
-/// The pool attaches the connection's description to an error from the moment on that it has given
-/// the request to a connection; what comes back cancelled was taken out of the connection's queue
-/// again, whole.
-fn may_have_been_sent(error: &legacy::Error) -> bool {
-    let handed_over = !error.is_connect() && error.connect_info().is_some();
-    let taken_back = find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);
-    handed_over && !taken_back
+/// Whether a byte of the request can have left. What comes back cancelled was taken out of the
+/// connection's queue again, whole.
+fn may_have_been_sent(broken: &Broken) -> bool {
+    !broken.error.is_canceled()
 }
 
 /// The first error of type `T` in a chain, those that `io::Error` wraps included.

@@ -1,7 +1,6 @@
-//! One pool of connections a generation of the TLS configuration, and the exchange on it.
+//! The exchange with the upstream, over the pool of the current generation.
 //!
-//! A connection keeps the identity it was made with, so a rotation replaces the whole pool. What
-//! is in flight ends where it began. Nothing leaves for another origin, and nothing is sent again
+//! A rotation replaces the whole pool. Nothing leaves for another origin, and nothing is sent again
 //! unless it is proven that it was not processed.
 
 use std::{
@@ -13,21 +12,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{self, Client, ResponseFuture},
-    rt::{TokioExecutor, TokioTimer},
-};
 use tower::service_fn;
 
 use super::{
     Settings,
     body::{self, Arriving, Source},
-    broken,
-    connector::Connector,
+    broken::{self, Ended},
     heads,
+    pool::{IDLE, Lease, Pool},
     proxy::Proxy,
 };
 use crate::{
@@ -36,38 +31,15 @@ use crate::{
     tls::{Generations, Tls},
 };
 
-/// Load balancers forget an idle connection after a minute, and few sooner.
-const IDLE: Duration = Duration::from_secs(60);
-/// As many calls as one client, or the sidecar, has in flight; more connections are closed after use.
-const IDLE_AT_MOST: usize = 1024;
-
 /// How far the clock on the wall may get ahead of the one that stops when the machine sleeps.
 const ASLEEP: Duration = Duration::from_secs(5);
-
-/// HTTP/2: requests of one connection at a time; those beyond take another. Few servers allow less
-/// (RFC 9113, section 6.5.2), and a stream that is listened to counts for as long as it is open.
-const STREAMS_AT_MOST: usize = 100;
-/// HTTP/2: a result of many megabytes must not wait for permission a round trip long. Far away
-/// (100 ms) a window of 1 MiB lets 10 MB/s pass; it is a bound for memory too.
-const STREAM_WINDOW: u32 = 1 << 20;
-/// So many responses that nobody reads leave room for the others.
-const CONNECTION_WINDOW: u32 = STREAMS_AT_MOST as u32 * STREAM_WINDOW;
-/// HTTP/2: what a response's head may take. HTTP/1.1 has hyper's own bounds, 100 headers and 400
-/// KiB, which cost nothing as they are.
-const HEAD_AT_MOST: u32 = 64 << 10;
-/// HTTP/2: a peer that vanished is noticed while something waits for it.
-const PING_AFTER: Duration = Duration::from_secs(30);
-const PONG_WITHIN: Duration = Duration::from_secs(10);
 
 /// Times that a request is sent at most, when the upstream says that it did not process it.
 const TRIES: usize = 3;
 
 pub(super) fn service(settings: &Settings, tls: Generations) -> Result<HttpService, Failure> {
     let upstream = Arc::new(Upstream::new(settings.clone(), tls)?);
-    Ok(HttpService::new(service_fn(move |request| {
-        let upstream = Arc::clone(&upstream);
-        async move { upstream.exchange(request).await }
-    })))
+    Ok(HttpService::new(service_fn(move |request| Arc::clone(&upstream).exchange(request))))
 }
 
 struct Upstream {
@@ -75,25 +47,15 @@ struct Upstream {
     proxy: Option<Arc<Proxy>>,
     source: Arc<Source>,
     generations: Generations,
-    /// Held for as long as it takes to begin a request, never across a wait.
-    pool: Mutex<Pool>,
+    /// Held for as long as it takes to look at it, never across a wait.
+    current: Mutex<Current>,
     /// Whether the last response came over HTTP/2.
     multiplexed: AtomicBool,
 }
 
-struct Pool {
-    generation: Arc<Tls>,
-    connector: Connector,
-    /// All but the last have, or had, as many exchanges under way as one connection takes.
-    lanes: Vec<Lane>,
+struct Current {
+    pool: Arc<Pool>,
     used: Used,
-}
-
-/// A client that keeps one HTTP/2 connection, or as many of HTTP/1.1 as it has exchanges.
-struct Lane {
-    client: Client<Connector, Full<Bytes>>,
-    /// Held by every exchange until its response has ended.
-    load: Arc<()>,
 }
 
 impl Upstream {
@@ -102,7 +64,10 @@ impl Upstream {
         let proxy = settings.proxy.choose(&settings.url)?.map(Arc::new);
         let (upstream, maximum_age) = (settings.url.clone(), settings.maximum_age);
         Ok(Self {
-            pool: Mutex::new(Pool::new(&settings, &proxy, generation)),
+            current: Mutex::new(Current {
+                pool: Pool::new(&settings, proxy.clone(), generation),
+                used: Used::now(),
+            }),
             source: Arc::new(Source { upstream, tls: tls.watch(), maximum_age }),
             generations: tls,
             multiplexed: AtomicBool::new(false),
@@ -111,37 +76,44 @@ impl Upstream {
         })
     }
 
-    async fn exchange(&self, request: Request) -> Result<Response, Failure> {
+    async fn exchange(self: Arc<Self>, mut request: Request) -> Result<Response, Failure> {
         let url = &self.settings.url;
         if !url.is_origin_of(request.uri()) {
             let what = format!("a request for another origin than {} was not sent", url.origin());
             return Err(Failure::new(Stage::Configuration, what));
         }
+        // A body that could be there and is not has a length (RFC 9110, section 8.6).
+        if request.body().is_empty()
+            && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH)
+        {
+            let none = HeaderValue::from_static("0");
+            request.headers_mut().entry(header::CONTENT_LENGTH).or_insert(none);
+        }
+        let mut pool = self.pool();
         // HTTP/2 servers end a connection every thousand requests or so, and say which ones they
-        // did not get to; and an identity is refused where the other side has rotated first. Other
-        // requests need no copy, whose map of headers is dear.
-        let again = self.multiplexed.load(Ordering::Relaxed) || self.source.tls.borrow().rotates();
-        let mut spare = again.then(|| (request.clone(), TRIES - 1));
-        let mut request = request;
+        // did not get to; and an identity is refused where the other side has rotated first.
+        let again = self.multiplexed.load(Ordering::Relaxed) || pool.generation.rotates();
+        let mut spare = again.then(|| (Spare::of(&request), TRIES - 1));
         loop {
             let shown = heads::request(&request);
             let listens = request.method() == Method::GET;
-            let (generation, sent, load) = self.begin(request);
-            let ended = sent.await;
+            let ended = pool.send(request.map(Full::new)).await;
             let (again, left) = match spare.take() {
-                Some(kept) if self.is_unread(&ended, &generation).await => kept,
+                Some(kept) if self.is_unread(&ended, &pool.generation).await => kept,
                 _ => {
                     return match ended {
-                        Ok(response) => {
-                            Ok(self.arriving(response, (generation, load), shown, listens))
+                        Ok((response, lease)) => {
+                            let way = (Arc::clone(&pool.generation), lease);
+                            Ok(self.arriving(response, way, shown, listens))
                         }
-                        Err(error) => Err(broken::failure(error, url, &generation)),
+                        Err(ended) => Err(broken::failure(ended, url, &pool.generation)),
                     };
                 }
             };
             tracing::debug!(upstream = %url, "not processed, as it says: sending once more");
-            spare = (left > 1).then(|| (again.clone(), left - 1));
-            request = again;
+            request = again.request();
+            spare = (left > 1).then_some((again, left - 1));
+            pool = self.pool();
         }
     }
 
@@ -149,46 +121,44 @@ impl Upstream {
     /// once more: it said so, or refused our identity, and there is a newer one by now.
     async fn is_unread(
         &self,
-        ended: &Result<http::Response<Incoming>, legacy::Error>,
+        ended: &Result<(http::Response<Incoming>, Lease), Ended>,
         generation: &Arc<Tls>,
     ) -> bool {
         let refused = match ended {
             // A gateway that looks at the certificate for each request of a connection.
-            Ok(response) => {
+            Ok((response, _)) => {
                 generation.identity.is_some() && response.status() == StatusCode::UNAUTHORIZED
             }
-            Err(error) if broken::is_unprocessed(error) => return true,
-            Err(error) => broken::is_handshake(error),
+            Err(ended) if broken::is_unprocessed(ended) => return true,
+            Err(ended) => broken::is_handshake(ended),
         };
         refused && self.generations.newer_than(generation).await
     }
 
-    /// Gives a request to the pool of the current generation.
-    fn begin(&self, request: Request) -> (Arc<Tls>, ResponseFuture, Arc<()>) {
+    /// The pool of the current generation.
+    fn pool(&self) -> Arc<Pool> {
         let now = Used::now();
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let replaced = {
-            let current = self.source.tls.borrow();
-            (!Arc::ptr_eq(&current, &pool.generation)).then(|| Arc::clone(&current))
+            let newest = self.source.tls.borrow();
+            (!Arc::ptr_eq(&newest, &current.pool.generation)).then(|| Arc::clone(&newest))
         };
         if let Some(generation) = replaced {
             tracing::debug!("the TLS configuration was replaced: new connections from here on");
-            *pool = Pool::new(&self.settings, &self.proxy, generation);
-        } else if pool.used.slept_until(&now) {
+            current.pool = Pool::new(&self.settings, self.proxy.clone(), generation);
+        } else if current.used.slept_until(&now) {
             tracing::debug!("this machine slept: new connections from here on");
-            let generation = Arc::clone(&pool.generation);
-            *pool = Pool::new(&self.settings, &self.proxy, generation);
+            let generation = Arc::clone(&current.pool.generation);
+            current.pool = Pool::new(&self.settings, self.proxy.clone(), generation);
         }
-        pool.used = now;
-        let lane = pool.lane();
-        let (load, sent) = (Arc::clone(&lane.load), lane.client.request(request.map(Full::new)));
-        (Arc::clone(&pool.generation), sent, load)
+        current.used = now;
+        Arc::clone(&current.pool)
     }
 
     fn arriving(
         &self,
         mut response: http::Response<Incoming>,
-        (generation, load): (Arc<Tls>, Arc<()>),
+        (generation, lease): (Arc<Tls>, Lease),
         shown: Option<heads::Shown>,
         listens: bool,
     ) -> Response {
@@ -206,46 +176,34 @@ impl Upstream {
             let outlived = body::outlived(Arc::clone(&generation), Arc::clone(&source));
             response.extensions_mut().insert(outlived);
         }
-        response.map(|body| Body::new(Arriving::new(body, (generation, load), source, listens)))
+        response.map(|body| Body::new(Arriving::new(body, (generation, lease), source, listens)))
     }
 }
 
-impl Pool {
-    fn new(settings: &Settings, proxy: &Option<Arc<Proxy>>, generation: Arc<Tls>) -> Self {
-        let connector = Connector::new(settings, proxy.clone(), Arc::clone(&generation));
-        Self { generation, connector, lanes: Vec::new(), used: Used::now() }
+/// What it takes to send a request once more. A list of headers: to clone the map itself is dear.
+struct Spare {
+    method: Method,
+    uri: Uri,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+}
+
+impl Spare {
+    fn of(request: &Request) -> Self {
+        let mut headers = Vec::with_capacity(request.headers().len());
+        headers.extend(request.headers().iter().map(|(name, value)| (name.clone(), value.clone())));
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Self { method, uri, headers, body: request.body().clone() }
     }
 
-    /// The first that has room; a new one if none has.
-    fn lane(&mut self) -> &Lane {
-        let free = |lane: &Lane| Arc::strong_count(&lane.load) <= STREAMS_AT_MOST;
-        let at = self.lanes.iter().position(free).unwrap_or(self.lanes.len());
-        if at == self.lanes.len() {
-            self.lanes.push(Lane::new(self.connector.clone()));
+    fn request(&self) -> Request {
+        let mut request = Request::new(self.body.clone());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        for (name, value) in &self.headers {
+            request.headers_mut().append(name, value.clone());
         }
-        &self.lanes[at]
-    }
-}
-
-impl Lane {
-    fn new(connector: Connector) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_AT_MOST)
-            // Sends again only what a connection gave back whole because it ended before it took
-            // it from its queue: hyper returns the request with the error in that case alone
-            // (`TrySendError::take_message`), and what it returns was never written.
-            .retry_canceled_requests(true)
-            .http2_only(connector.is_h2_alone())
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_max_header_list_size(HEAD_AT_MOST)
-            .http2_keep_alive_interval(PING_AFTER)
-            .http2_keep_alive_timeout(PONG_WITHIN)
-            .build(connector);
-        Self { client, load: Arc::default() }
+        request
     }
 }
 

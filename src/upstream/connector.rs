@@ -10,18 +10,16 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use futures_util::future::{BoxFuture, FutureExt as _};
 use http::Uri;
-use hyper_util::{
-    client::legacy::connect::{HttpConnector, dns::Name},
-    rt::TokioIo,
-};
+use hyper_util::client::legacy::connect::{HttpConnector, dns::Name};
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
 use tower::{Service, service_fn};
 
 use super::{
@@ -44,6 +42,10 @@ const UNACKNOWLEDGED_AT_MOST: Duration = Duration::from_secs(60);
 
 /// Addresses of a host that are named in an error; some have dozens.
 const ADDRESSES_SHOWN: usize = 3;
+
+/// How long a refusal of our identity is waited for at least, where only a word of the other side
+/// could tell: about a round trip to anywhere.
+const REFUSAL: Duration = Duration::from_millis(100);
 
 /// Makes the connections of one generation of the TLS configuration.
 #[derive(Clone)]
@@ -68,25 +70,40 @@ impl Connector {
         Self(Arc::new(Way { upstream, proxy, tls, config, limit }))
     }
 
+    /// Makes a connection within `limit` and ends it, without a byte of HTTP.
+    pub(super) async fn knock(&self, limit: Duration) -> Result<(), Failure> {
+        let (way, started) = (&self.0, Instant::now());
+        let mut stream = way.connect().await?;
+        if !way.upstream.is_https() {
+            return Ok(());
+        }
+        // In TLS 1.3 we are done before the other side has looked at who we are: a refusal comes a
+        // round trip later. With HTTP/2 it says something at once, otherwise it is silent.
+        let took = started.elapsed();
+        let patience = took.max(REFUSAL).min(limit.saturating_sub(took));
+        let heard = timeout(patience, stream.read_u8()).await;
+        // Who is slow to hear of the end hears it from the kernel.
+        let _ = timeout(Duration::ZERO, stream.shutdown()).await;
+        match heard {
+            Err(_) | Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(way.refused(error)),
+        }
+    }
+
     /// Whether nothing but HTTP/2 is offered.
     pub(super) fn is_h2_alone(&self) -> bool {
         is_h2_alone(&self.0.config)
     }
-}
 
-impl Service<Uri> for Connector {
-    type Response = TokioIo<Stream>;
-    type Error = Failure;
-    type Future = BoxFuture<'static, Result<Self::Response, Failure>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        Poll::Ready(Ok(()))
+    /// Whether a connection may come to be HTTP/2.
+    pub(super) fn may_be_h2(&self) -> bool {
+        let offered = self.0.config.alpn_protocols.iter().any(|it| it == H2);
+        self.is_h2_alone() || (offered && self.0.upstream.is_https())
     }
 
-    /// The pool names the origin; there is only one.
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let way = Arc::clone(&self.0);
-        async move { way.connect().await.map(TokioIo::new) }.boxed()
+    /// Makes a connection.
+    pub(super) async fn connect(&self) -> Result<Stream, Failure> {
+        self.0.connect().await
     }
 }
 
@@ -122,19 +139,21 @@ impl Way {
             Some(name) => name.clone(),
             None => server_name(host)?,
         };
-        let stream =
-            stream.secure(&self.config, name).await.map_err(|error| {
-                match rustls_error(&error) {
-                    Some(said) => self.tls.explain(said, host),
-                    None => self.hung_up(&error).caused_by(error),
-                }
-            })?;
+        let secured = stream.secure(&self.config, name).await;
+        let stream = secured.map_err(|error| self.refused(error))?;
         // A server without ALPN ignores what is offered.
         if is_h2_alone(&self.config) && !stream.is_h2() {
             let what = format!("{} does not speak HTTP/2", self.upstream.authority());
             return Err(Failure::new(Stage::Tls, what).hint("leave the choice to it: --http auto"));
         }
         Ok(stream)
+    }
+
+    fn refused(&self, error: io::Error) -> Failure {
+        match rustls_error(&error) {
+            Some(said) => self.tls.explain(said, self.upstream.host()),
+            None => self.hung_up(&error).caused_by(error),
+        }
     }
 
     fn hung_up(&self, error: &io::Error) -> Failure {

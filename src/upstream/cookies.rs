@@ -1,9 +1,11 @@
 //! Cookies of the one origin, in memory: load balancers keep a session on one server with them.
 //!
 //! They go back to where they came from and nowhere else, whatever domain they name, so that the
-//! jar needs no list of public suffixes. They are credentials: sensitive, bounded, never logged.
+//! jar needs no list of public suffixes. They are credentials: sensitive, bounded, never logged, and of
+//! one caller: each that the front end tells apart has a jar of its own.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -15,24 +17,27 @@ use cookie::Cookie;
 use http::{HeaderMap, HeaderValue, Uri, header};
 use tower::{Service as _, service_fn};
 
-use crate::service::{Carried, HttpService, Request};
+use crate::service::{Caller, Carried, HttpService, Request};
 
 /// RFC 6265, section 6.1, has 50 cookies a domain and 4096 bytes a cookie.
 const COOKIES_AT_MOST: usize = 50;
 const BYTES_AT_MOST: usize = 4096;
+/// Callers whose cookies are kept; those of whoever was not there for longest are dropped first.
+const JARS_AT_MOST: usize = 1024;
 
 /// `inner` with the cookies of earlier responses on every request (RFC 6265).
 ///
-/// All clones share one jar. `inner` must send to a single origin.
+/// All clones share the jars, one for each [`Caller`]. `inner` must send to a single origin.
 #[must_use]
 pub fn keep_cookies(inner: HttpService) -> HttpService {
-    let jar = Arc::new(Jar::default());
+    let jars = Arc::new(Jars::default());
     HttpService::new(service_fn(move |mut request: Request| {
-        let (jar, mut inner) = (Arc::clone(&jar), inner.clone());
+        let (jars, mut inner) = (Arc::clone(&jars), inner.clone());
         async move {
+            let caller = request.extensions_mut().remove::<Caller>().unwrap_or_default();
             // Most upstreams set none, and cost nothing.
-            if !jar.empty.load(Ordering::Relaxed) {
-                jar.add_to(&mut request);
+            if !jars.empty.load(Ordering::Relaxed) {
+                jars.add_to(&mut request, &caller);
             }
             let uri = request.uri().clone();
             let sent = request.headers().get(header::COOKIE).cloned();
@@ -41,7 +46,7 @@ pub fn keep_cookies(inner: HttpService) -> HttpService {
                 response.extensions_mut().insert(Carried(values(&sent)));
             }
             if response.headers().contains_key(header::SET_COOKIE) {
-                jar.store(&uri, response.headers());
+                jars.store(&uri, response.headers(), caller);
             }
             Ok(response)
         }
@@ -55,14 +60,69 @@ fn values(sent: &HeaderValue) -> Arc<[HeaderValue]> {
     values.filter_map(|value| HeaderValue::from_bytes(value).ok()).collect()
 }
 
-struct Jar {
-    kept: Mutex<Vec<Kept>>,
+struct Jars {
+    known: Mutex<Known>,
+    /// There is no jar at all.
     empty: AtomicBool,
 }
 
-impl Default for Jar {
+#[derive(Default)]
+struct Known {
+    jars: HashMap<Caller, Jar>,
+    /// Counts uses, which orders them.
+    now: u64,
+}
+
+/// What one caller was given.
+#[derive(Default)]
+struct Jar {
+    kept: Vec<Kept>,
+    used: u64,
+}
+
+impl Default for Jars {
     fn default() -> Self {
-        Self { kept: Mutex::default(), empty: AtomicBool::new(true) }
+        Self { known: Mutex::default(), empty: AtomicBool::new(true) }
+    }
+}
+
+impl Jars {
+    fn add_to(&self, request: &mut Request, caller: &Caller) {
+        let mut known = self.lock();
+        known.now += 1;
+        let now = known.now;
+        if let Some(jar) = known.jars.get_mut(caller) {
+            jar.used = now;
+            jar.add_to(request);
+        }
+    }
+
+    fn store(&self, uri: &Uri, headers: &HeaderMap, caller: Caller) {
+        let mut known = self.lock();
+        known.now += 1;
+        let mut jar = known.jars.remove(&caller).unwrap_or_default();
+        jar.used = known.now;
+        jar.store(uri, headers);
+        if !jar.kept.is_empty() {
+            if known.jars.len() == JARS_AT_MOST {
+                known.make_room();
+            }
+            known.jars.insert(caller, jar);
+        }
+        self.empty.store(known.jars.is_empty(), Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn make_room(&mut self) {
+        let oldest = self.jars.iter().min_by_key(|(_, jar)| jar.used);
+        if let Some(caller) = oldest.map(|(caller, _)| caller.clone()) {
+            self.jars.remove(&caller);
+        }
     }
 }
 
@@ -76,8 +136,8 @@ struct Kept {
 }
 
 impl Jar {
-    fn add_to(&self, request: &mut Request) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+    fn add_to(&mut self, request: &mut Request) {
+        let kept = &mut self.kept;
         let now = SystemTime::now();
         kept.retain(|cookie| cookie.expires.is_none_or(|at| at > now));
         // RFC 6265, section 5.4: one header alone, so a configured one becomes its beginning.
@@ -100,8 +160,8 @@ impl Jar {
         }
     }
 
-    fn store(&self, uri: &Uri, headers: &HeaderMap) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+    fn store(&mut self, uri: &Uri, headers: &HeaderMap) {
+        let kept = &mut self.kept;
         let now = SystemTime::now();
         for line in headers.get_all(header::SET_COOKIE) {
             let Some(cookie) = Kept::read(line, uri, now) else {
@@ -118,7 +178,6 @@ impl Jar {
             }
             kept.push(cookie);
         }
-        self.empty.store(kept.is_empty(), Ordering::Relaxed);
     }
 }
 
@@ -182,12 +241,12 @@ mod tests {
     use http_body_util::{BodyExt as _, Empty};
 
     fn jar(uri: &str, lines: &[&str]) -> Jar {
-        let jar = Jar::default();
-        set(&jar, uri, lines);
+        let mut jar = Jar::default();
+        set(&mut jar, uri, lines);
         jar
     }
 
-    fn set(jar: &Jar, uri: &str, lines: &[&str]) {
+    fn set(jar: &mut Jar, uri: &str, lines: &[&str]) {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(header::SET_COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
@@ -195,7 +254,7 @@ mod tests {
         jar.store(&uri.parse().unwrap(), &headers);
     }
 
-    fn sent(jar: &Jar, uri: &str) -> String {
+    fn sent(jar: &mut Jar, uri: &str) -> String {
         let mut request = Request::default();
         *request.uri_mut() = uri.parse().unwrap();
         jar.add_to(&mut request);
@@ -210,15 +269,15 @@ mod tests {
 
     #[test]
     fn a_cookie_comes_back_until_it_is_replaced_or_deleted() {
-        let jar = jar(MCP, &["AWSALB=one; Path=/", "b=\"2\"; Path=/; HttpOnly; SameSite=None"]);
-        assert_eq!(sent(&jar, MCP), "AWSALB=one; b=\"2\"");
-        set(&jar, MCP, &["AWSALB=two; Path=/; Max-Age=604800; Domain=elsewhere.example"]);
-        assert_eq!(sent(&jar, MCP), "b=\"2\"; AWSALB=two");
-        set(&jar, MCP, &["b=; Path=/; Max-Age=0"]);
-        assert_eq!(sent(&jar, MCP), "AWSALB=two");
-        set(&jar, MCP, &["AWSALB=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT"]);
-        assert_eq!(sent(&jar, MCP), "");
-        assert!(jar.empty.load(Ordering::Relaxed));
+        let mut jar = jar(MCP, &["AWSALB=one; Path=/", "b=\"2\"; Path=/; HttpOnly; SameSite=None"]);
+        assert_eq!(sent(&mut jar, MCP), "AWSALB=one; b=\"2\"");
+        set(&mut jar, MCP, &["AWSALB=two; Path=/; Max-Age=604800; Domain=elsewhere.example"]);
+        assert_eq!(sent(&mut jar, MCP), "b=\"2\"; AWSALB=two");
+        set(&mut jar, MCP, &["b=; Path=/; Max-Age=0"]);
+        assert_eq!(sent(&mut jar, MCP), "AWSALB=two");
+        set(&mut jar, MCP, &["AWSALB=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT"]);
+        assert_eq!(sent(&mut jar, MCP), "");
+        assert!(jar.kept.is_empty());
     }
 
     #[test]
@@ -230,33 +289,72 @@ mod tests {
             format!("c=1; {past}"),
         ];
         let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-        let jar = jar(MCP, &lines);
-        set(&jar, MCP, &["d=1; Max-Age=99999999999999"]);
-        assert_eq!(sent(&jar, MCP), "a=1; d=1");
+        let mut jar = jar(MCP, &lines);
+        set(&mut jar, MCP, &["d=1; Max-Age=99999999999999"]);
+        assert_eq!(sent(&mut jar, MCP), "a=1; d=1");
     }
 
     #[test]
     fn paths_and_secure_are_respected() {
-        let jar = jar(MCP, &["default=1", "all=1; Path=/", "other=1; Path=/other", "s=1; Secure"]);
-        assert_eq!(sent(&jar, MCP), "default=1; all=1; s=1");
-        assert_eq!(sent(&jar, "https://a.example/"), "all=1");
-        assert_eq!(sent(&jar, "https://a.example/apiary"), "all=1");
-        assert_eq!(sent(&jar, "https://a.example/other/x"), "all=1; other=1");
-        set(&jar, "http://127.0.0.1/", &["insecure=1; Secure; Path=/"]);
-        assert_eq!(sent(&jar, "http://127.0.0.1/api/x"), "default=1; all=1");
+        let mut jar =
+            jar(MCP, &["default=1", "all=1; Path=/", "other=1; Path=/other", "s=1; Secure"]);
+        assert_eq!(sent(&mut jar, MCP), "default=1; all=1; s=1");
+        assert_eq!(sent(&mut jar, "https://a.example/"), "all=1");
+        assert_eq!(sent(&mut jar, "https://a.example/apiary"), "all=1");
+        assert_eq!(sent(&mut jar, "https://a.example/other/x"), "all=1; other=1");
+        set(&mut jar, "http://127.0.0.1/", &["insecure=1; Secure; Path=/"]);
+        assert_eq!(sent(&mut jar, "http://127.0.0.1/api/x"), "default=1; all=1");
     }
 
     #[test]
     fn the_jar_is_bounded() {
         let long = format!("long={}", "x".repeat(BYTES_AT_MOST));
-        let jar = jar(MCP, &[&long, "=; Path=/", "no-equals-sign", "é=1"]);
-        assert_eq!(sent(&jar, MCP), "");
+        let mut jar = jar(MCP, &[&long, "=; Path=/", "no-equals-sign", "é=1"]);
+        assert_eq!(sent(&mut jar, MCP), "");
         for number in 0..60 {
-            set(&jar, MCP, &[&format!("c{number}=1")]);
+            set(&mut jar, MCP, &[&format!("c{number}=1")]);
         }
-        let line = sent(&jar, MCP);
+        let line = sent(&mut jar, MCP);
         assert_eq!(line.split("; ").count(), COOKIES_AT_MOST);
         assert!(line.starts_with("c10=1; "), "{line}");
+    }
+
+    fn given(jars: &Jars, caller: u32, line: &str) {
+        let headers = [(header::SET_COOKIE, line.parse().unwrap())];
+        jars.store(&MCP.parse().unwrap(), &headers.into_iter().collect(), Caller::User(caller));
+    }
+
+    fn shown(jars: &Jars, caller: u32) -> Option<String> {
+        let mut request = Request::default();
+        *request.uri_mut() = MCP.parse().unwrap();
+        jars.add_to(&mut request, &Caller::User(caller));
+        let value = request.headers().get(header::COOKIE)?;
+        Some(value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn each_caller_has_a_jar_of_its_own() {
+        let jars = Jars::default();
+        given(&jars, 1, "id=one");
+        given(&jars, 2, "id=two");
+        assert_eq!(shown(&jars, 1).as_deref(), Some("id=one"));
+        assert_eq!(shown(&jars, 2).as_deref(), Some("id=two"));
+        assert_eq!(shown(&jars, 3), None);
+        given(&jars, 1, "id=; Max-Age=0");
+        assert_eq!((shown(&jars, 1), jars.lock().jars.len()), (None, 1));
+        given(&jars, 2, "id=; Max-Age=0");
+        assert!(jars.empty.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn the_jar_that_was_not_used_for_longest_is_dropped_for_another() {
+        let jars = Jars::default();
+        for caller in 0..1024 + 9 {
+            given(&jars, caller, "id=1");
+            assert!(shown(&jars, 0).is_some(), "{caller}");
+        }
+        assert_eq!(jars.lock().jars.len(), JARS_AT_MOST);
+        assert_eq!((shown(&jars, 9), shown(&jars, 10).is_some()), (None, true));
     }
 
     #[tokio::test]

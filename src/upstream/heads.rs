@@ -10,16 +10,23 @@ use crate::{
     service::{Request, Unshown},
 };
 
-/// What a server says of itself and of the body; anything else may be a secret or an echo of one.
-const HARMLESS: [header::HeaderName; 8] = [
+/// What the two sides say of themselves, of the body and of the protocol; anything else may be a
+/// secret or an echo of one. Callers of the sidecar mark nothing as sensitive.
+const HARMLESS: [header::HeaderName; 14] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
     header::CACHE_CONTROL,
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::DATE,
+    header::HOST,
     header::RETRY_AFTER,
     header::SERVER,
     header::TRANSFER_ENCODING,
+    header::USER_AGENT,
+    header::HeaderName::from_static("mcp-protocol-version"),
+    header::HeaderName::from_static("traceparent"),
 ];
 
 /// A request that was shown: what its response may echo, and when it left.
@@ -69,12 +76,12 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// Our own headers: what is secret is marked so.
+/// Those of a request: ours, and what a caller has sent.
 struct Ours<'a>(&'a HeaderMap);
 
 impl fmt::Display for Ours<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        list(f, self.0, |_, value| !value.is_sensitive())
+        list(f, self.0, |name, value| HARMLESS.contains(name) && !value.is_sensitive())
     }
 }
 
@@ -123,7 +130,9 @@ mod tests {
         );
         let carried = [HeaderValue::from_static("application/json")];
         assert!(Theirs(&headers, &carried).to_string().contains("content-type: <redacted>"));
-        headers.remove(header::SET_COOKIE);
-        assert!(!Ours(&headers).to_string().contains("s3cret"));
+        headers.insert("x-api-key", HeaderValue::from_static("s3cret"));
+        headers.insert("mcp-session-id", HeaderValue::from_static("s3cret"));
+        let ours = Ours(&headers).to_string();
+        assert!(!ours.contains("s3cret") && ours.contains("content-type: application/json"));
     }
 }

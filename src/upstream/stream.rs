@@ -11,7 +11,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -35,7 +34,7 @@ pub(super) struct Secured {
     last_words: LastWords,
 }
 
-/// What ended the TLS of a connection, once it has. The pool attaches it to its errors.
+/// What ended the TLS of a connection, once it has. It explains the errors of HTTP.
 #[derive(Clone, Default)]
 pub(super) struct LastWords(Arc<OnceLock<rustls::Error>>);
 
@@ -54,6 +53,14 @@ impl Stream {
     ) -> io::Result<Self> {
         let inner = TlsConnector::from(Arc::clone(config)).connect(name, self).await?;
         Ok(Self::Tls(Box::new(Secured { inner, failed: None, last_words: LastWords::default() })))
+    }
+
+    /// Where what ends its TLS will be heard.
+    pub(super) fn last_words(&self) -> LastWords {
+        match self {
+            Self::Tcp(_) => LastWords::default(),
+            Self::Tls(tls) => tls.last_words.clone(),
+        }
     }
 
     /// Whether both sides agreed on HTTP/2.
@@ -112,16 +119,6 @@ fn is_closed_by_peer(error: &io::Error) -> bool {
 /// What rustls said, where an error of the stream comes from it.
 pub(super) fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        let connected = match self {
-            Self::Tcp(_) => Connected::new(),
-            Self::Tls(tls) => Connected::new().extra(tls.last_words.clone()),
-        };
-        if self.is_h2() { connected.negotiated_h2() } else { connected }
-    }
 }
 
 impl AsyncRead for Stream {

@@ -1,5 +1,7 @@
 """The image, built once for all the tests."""
 
+import shutil
+
 import image as dockerfile
 import pytest
 
@@ -7,4 +9,5 @@ import pytest
 @pytest.fixture(scope="session")
 def image():
     """The files of the image: places in it, and where they are here."""
-    return dockerfile.build()
+    yield dockerfile.build()
+    shutil.rmtree(dockerfile.CONTEXT.parent)

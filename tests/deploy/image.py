@@ -7,6 +7,8 @@ import os
 import shlex
 import shutil
 import subprocess
+import tempfile
+import zlib
 from pathlib import Path
 
 from dockerfile_parse import DockerfileParser
@@ -14,7 +16,9 @@ from dockerfile_parse import DockerfileParser
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
 TARGET = Path(os.environ["CARGO_TARGET_DIR"])
-CONTEXT = TARGET / "deploy/src"
+# Not in the repository: cargo looks for its configuration in all the folders above, and would find
+# what the Dockerfile forgot to copy. The same each time, or cargo would build all of it again.
+CONTEXT = Path(tempfile.gettempdir()) / f"countersign-image-{zlib.crc32(bytes(TARGET)):08x}/src"
 
 
 class Stage:

@@ -38,10 +38,9 @@ def test_it_names_the_toolchain_and_the_version_that_we_have():
     version = re.search(r'^version = "(.+)"', manifest, re.M)[1]
     assert ("ARG", f"VERSION={version}") in last.steps
     labels = last.last("LABEL")
-    registry = dockerfile.ROOT / "server.json"
-    if registry.exists():
-        name = json.loads(registry.read_text())["name"]
-        assert f'io.modelcontextprotocol.server.name="{name}"' in labels
+    name = json.loads((dockerfile.ROOT / "deploy/server.json").read_text())["name"]
+    assert f'io.modelcontextprotocol.server.name="{name}"' in labels
+    assert 'org.opencontainers.image.source="${SOURCE}"' in labels
     description = re.search(r'^description = "(.+)"', manifest, re.M)[1]
     assert f'org.opencontainers.image.description="{description}"' in labels
 
@@ -57,6 +56,16 @@ def test_keys_in_the_folder_stay_out():
     for path in (".git/config", "certs/made/client.key", "target/dist/countersign", ".env"):
         assert dockerfile.ignored(path), path
     assert not dockerfile.ignored("src/main.rs")
+
+
+def test_it_is_built_as_we_build_it(image):
+    built = image["/countersign"].parents[1]
+    assert not built.is_relative_to(dockerfile.ROOT), "what is above would be found there"
+    assert not [it for it in built.parents if (it / ".cargo/config.toml").exists()]
+    config = ".cargo/config.toml"
+    assert (built / config).read_bytes() == (dockerfile.ROOT / config).read_bytes()
+    # Of no date but the one that was given.
+    assert {source.stat().st_mtime for source in image.values()} == {0}
 
 
 def test_it_is_small_and_needs_no_library(image):

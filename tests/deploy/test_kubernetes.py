@@ -5,6 +5,7 @@ they say. Of a cluster's own doing, nothing is tested: schedulers, drivers, netw
 import json
 import re
 import subprocess
+import tomllib
 
 import box
 import image as dockerfile
@@ -18,6 +19,11 @@ OVERLAYS = ("sidecar", "service")
 # The first whose native sidecars are on by default, and the newest that there are schemas for.
 VERSIONS = ("1.29", "1.37")
 CALLER = "spiffe://cluster.local/ns/agents/sa/agent"
+UNITS = {"KiB": 1 << 10, "Ki": 1 << 10, "MiB": 1 << 20, "Mi": 1 << 20, "GiB": 1 << 30, "Gi": 1 << 30}
+# What it takes with connections and no message, and how often a message is in memory: measured with
+# large ones, it was less than 2 times, and the less the more there were.
+BASE = 32 << 20
+COPIES = 2
 
 
 def build(overlay):
@@ -115,11 +121,96 @@ def test_the_service_leads_to_the_pods_and_they_scale():
     assert scaled["minReplicas"] >= 2 and "replicas" not in found["Deployment"]["spec"]
     # The names that callers use are in the certificate that the pods get, and are let in.
     name, space = found["Service"]["metadata"]["name"], found["Service"]["metadata"]["namespace"]
-    whole = f"{name}.{space}.svc.cluster.local"
     serving = next(it for it in pods("service")["volumes"] if it["name"] == "serving")
     names = serving["csi"]["volumeAttributes"]["csi.cert-manager.io/dns-names"]
-    assert whole in names.replace("${POD_NAMESPACE}", space).split(",")
-    assert f'"{whole}"' in found["ConfigMap"]["data"]["countersign.toml"]
+    names = names.replace("${POD_NAMESPACE}", space).split(",")
+    assert names == [name, *(f"{name}.{space}{rest}" for rest in ("", ".svc", ".svc.cluster.local"))]
+    config = tomllib.loads(found["ConfigMap"]["data"]["countersign.toml"])
+    assert config["profile"]["default"]["serve"]["allow_host"] == names
+
+
+def size(text):
+    """How many bytes `8MiB` or `128Mi` are."""
+    number, unit = re.fullmatch(r"([0-9]+)([KMG]iB?)", text).groups()
+    return int(number) * UNITS[unit]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_four_of_the_largest_messages_at_a_time_fit_into_its_memory(overlay):
+    config = tomllib.loads(objects(overlay)["ConfigMap"]["data"]["countersign.toml"])
+    largest = size(config["profile"]["default"]["max_message"])
+    limit = size(ours(pods(overlay))["resources"]["limits"]["memory"])
+    assert BASE + 4 * COPIES * largest <= limit
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_image_is_of_this_version_and_in_a_registry_to_be_named(overlay):
+    manifest = tomllib.loads((dockerfile.ROOT / "Cargo.toml").read_text())
+    tag = f"registry.example.com/countersign:{manifest['package']['version']}"
+    assert ours(pods(overlay))["image"] == tag
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_out_go_names_and_https_alone(overlay):
+    names, https = objects(overlay)["NetworkPolicy"]["spec"]["egress"]
+    assert names == {
+        "to": [
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+                "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+            }
+        ],
+        "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
+    }
+    assert https == {"ports": [{"protocol": "TCP", "port": 443}]}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_certificates_are_for_their_use_and_readable_by_who_runs(overlay):
+    uses = {"identity": "digital signature,client auth", "serving": "digital signature,server auth"}
+    found = {it["name"]: it["csi"] for it in pods(overlay)["volumes"] if "csi" in it}
+    assert set(found) == ({"identity"} if overlay == "sidecar" else {"identity", "serving"})
+    for name, csi in found.items():
+        said = csi["volumeAttributes"].items()
+        said = {key.removeprefix("csi.cert-manager.io/"): value for key, value in said}
+        assert (csi["driver"], csi["readOnly"]) == ("csi.cert-manager.io", True)
+        assert said["key-usages"] == uses[name]
+        assert said["fs-group"] == str(box.NOBODY)
+        # Whoever proves the one authority's names to callers is not whom the upstream knows.
+        issuers = {"identity": "mcp-clients", "serving": "workloads"}
+        assert (said["issuer-kind"], said["issuer-name"]) == ("ClusterIssuer", issuers[name])
+    uri = found["identity"]["volumeAttributes"]["csi.cert-manager.io/uri-sans"]
+    assert uri == "spiffe://cluster.local/ns/${POD_NAMESPACE}/sa/${SERVICE_ACCOUNT_NAME}"
+
+
+def test_the_namespace_is_made_and_held_to_the_same_standard():
+    namespace = objects("service")["Namespace"]["metadata"]
+    assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for kind, found in objects("service").items():
+        assert kind == "Namespace" or found["metadata"]["namespace"] == namespace["name"], kind
+
+
+def test_one_replica_goes_at_a_time_and_callers_keep_theirs():
+    found = objects("service")
+    budget = found["PodDisruptionBudget"]["spec"]
+    assert budget["maxUnavailable"] == 1 and "minAvailable" not in budget
+    rolling = found["Deployment"]["spec"]["strategy"]["rollingUpdate"]
+    assert rolling == {"maxUnavailable": 0, "maxSurge": 1}
+    service = found["Service"]["spec"]
+    assert service["sessionAffinity"] == "ClientIP"
+    # docs/deploy.md says how long.
+    assert service["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"] == 3 * 3600
+
+
+def test_what_must_be_there_before_is_in_the_documents():
+    text = (dockerfile.ROOT / "docs/deploy.md").read_text()
+    for overlay in OVERLAYS:
+        for volume in pods(overlay)["volumes"]:
+            if "csi" in volume:
+                assert volume["csi"]["driver"] in text
+                assert volume["csi"]["volumeAttributes"]["csi.cert-manager.io/issuer-name"] in text
+            elif "secret" in volume:
+                assert volume["secret"]["secretName"] in text
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

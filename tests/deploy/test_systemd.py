@@ -16,6 +16,10 @@ import upstream
 UNITS = ("countersign.service", "countersign@.service")
 FOLDER = dockerfile.ROOT / "deploy/systemd"
 MOST_EXPOSED = 2.0
+URL = "http://127.0.0.1:8080/mcp"
+TOKEN = "what-callers-show"
+SHOWN = ["-H", f"Authorization: Bearer {TOKEN}"]
+STATUS = ["-o", "/dev/null", "-w", "%{http_code}"]
 PROFILE = """
 [profile.staging]
 url = "https://mcp.example.com/mcp"
@@ -25,6 +29,17 @@ key = "${CREDENTIALS_DIRECTORY}/client.key"
 [profile.staging.serve]
 allow_uid = %d
 """
+
+
+def reference():
+    return (dockerfile.ROOT / "docs/REFERENCE.md").read_text()
+
+
+def drop_in(word):
+    """The text for `systemctl edit` in docs/deploy.md that has this word."""
+    text = (dockerfile.ROOT / "docs/deploy.md").read_text()
+    [found] = [it for it in re.findall(r"```text\n(\[Service\].*?)```", text, re.S) if word in it]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +101,55 @@ def test_the_units_are_hardened(unit):
     assert exposure < MOST_EXPOSED, said
 
 
+def settings(unit):
+    """The settings of a unit, each with the values it is given."""
+    found = {}
+    for line in (FOLDER / unit).read_text().splitlines():
+        name, separator, value = line.partition("=")
+        if separator and not line.startswith("#"):
+            found.setdefault(name, []).append(value)
+    return found
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_ends_in_peace_and_comes_back(unit):
+    said = settings(unit)
+    drain = re.search(r"--drain-timeout TIME.*\| (\d+)s \|", reference())[1]
+    assert int(said["TimeoutStopSec"][0]) > int(drain)
+    assert said["Restart"] == ["on-failure"]
+    # A flag or a file that is wrong, and a file of LoadCredential that is not there.
+    assert set(said["RestartPreventExitStatus"][0].split()) == {"2", "78", "243"}
+    # What restarts by itself never comes to its limit.
+    within = int(said["StartLimitIntervalSec"][0]) / int(said["RestartSec"][0])
+    assert within < int(said["StartLimitBurst"][0])
+    assert said["LimitCORE"] == ["0"]
+    [command] = said["ExecStart"]
+    folder = said["RuntimeDirectory"][0]
+    assert f" --admin unix:%t/{folder}/admin.sock" in command
+    assert said["RuntimeDirectoryMode"] == ["0750"]
+
+
 def test_both_units_say_the_same_but_for_the_instance():
     plain, instance = ((FOLDER / unit).read_text() for unit in UNITS)
 
-    def settings(text):
+    def lines(text):
         text = text.replace("countersign@%i", "countersign").replace("countersign-%i", "countersign")
         text = text.replace("--profile %i", "--profile default").replace("/%i/", "/")
-        lines = [line for line in text.splitlines() if not line.startswith(("#", "Description"))]
-        return {line for line in lines if line and line != "PrivateUsers=yes"}
+        said = {line for line in text.splitlines() if not line.startswith(("#", "Description"))}
+        # The one listens where every user is, the other where it is told users apart.
+        return said - {"", "PrivateUsers=yes", "LoadCredential=callers:/etc/countersign/callers"}
 
-    assert settings(plain) == settings(instance)
+    assert lines(plain) == lines(instance)
+
+
+def test_the_guides_that_the_package_has_lead_to_each_other(unpacked):
+    docs = unpacked / "usr/share/doc/countersign/docs"
+    guides = [*docs.glob("*.md"), *docs.glob("credentials/*.md")]
+    assert docs / "REFERENCE.md" in guides and docs / "credentials/jwt.md" in guides
+    for guide in guides:
+        for link in re.findall(r"\]\(([^)#:]+\.md)[)#]", guide.read_text()):
+            place = (guide.parent / link).resolve()
+            assert not place.is_relative_to(docs) or place.is_file(), f"{guide}: {link}"
 
 
 @pytest.fixture
@@ -118,6 +172,7 @@ def running(unpacked):
         "systemd/system/countersign@.service.d/tests.conf": trust,
     }
     for folder in ("countersign", "countersign/staging"):
+        etc |= {f"{folder}/callers": f"{TOKEN}\n"}
         etc |= {f"{folder}/client.pem": leaf["tls.crt"], f"{folder}/client.key": leaf["tls.key"]}
     with machine.Machine(unpacked, etc) as started:
         for name, contents in authority.leaf("mcp.example.com").items():
@@ -156,8 +211,8 @@ def test_the_first_connection_starts_it_and_a_restart_refuses_none(running):
     unit = "countersign.service"
     running.systemctl("start", "countersign.socket")
     assert running.property(unit, "ActiveState") == "inactive"
-    url = "http://127.0.0.1:8080/mcp"
-    assert call(running, url)["client"] == "client.test"
+    assert post(running, *STATUS, URL) == "401"
+    assert call(running, URL, *SHOWN)["client"] == "client.test"
     # Type=notify: it is active when it says so itself.
     running.until(lambda: running.property(unit, "ActiveState") == "active", "active")
     status = running.file(f"/proc/{running.property(unit, 'MainPID')}/status").read_text()
@@ -167,10 +222,10 @@ def test_the_first_connection_starts_it_and_a_restart_refuses_none(running):
 
     before = running.property(unit, "MainPID")
     running.systemctl("reload", unit)
-    assert call(running, url)["client"] == "client.test"
+    assert call(running, URL, *SHOWN)["client"] == "client.test"
     assert running.property(unit, "MainPID") == before
     running.systemctl("restart", unit)
-    assert call(running, url)["client"] == "client.test"
+    assert call(running, URL, *SHOWN)["client"] == "client.test"
     assert running.property(unit, "MainPID") != before
     running.systemctl("stop", unit)
     assert running.property(unit, "Result") == "success"
@@ -196,5 +251,58 @@ def test_an_instance_serves_the_users_of_its_profile_over_its_socket(running):
     running.systemctl("start", "countersign@staging.socket")
     where = ["--unix-socket", "countersign-staging.sock", "http://localhost/mcp"]
     assert call(running, *where)["client"] == "client.test"
-    status = ["-o", "/dev/null", "-w", "%{http_code}"]
-    assert post(running, *status, *where, uid=1) == "403"
+    assert post(running, *STATUS, *where, uid=1) == "403"
+
+
+@pytest.mark.parametrize("name", ["countersign", "countersign@staging"])
+def test_root_may_ask_how_it_is(running, name):
+    running.systemctl("start", f"{name}.service")
+    socket = f"unix:/run/{name.replace('@', '-')}/admin.sock"
+    running.run("/usr/bin/countersign", "serve", "--healthcheck", "--admin", socket)
+    # To others the folder is closed.
+    place = running.file("/run") / name.replace("@", "-")
+    assert place.stat().st_mode & 0o007 == 0
+
+
+def test_prometheus_gets_in_where_the_documents_say(running):
+    edit(running, drop_in("--admin"))
+    running.systemctl("start", "countersign.service")
+    asked = ["curl", "-sS", "-m", "20", "http://127.0.0.1:9901/metrics"]
+    assert "countersign_requests" in running.run(*asked, ours=True)
+
+
+def test_a_token_does_without_a_certificate(running):
+    folder = running.file("/etc/countersign")
+    for name in ("client.pem", "client.key"):
+        (folder / name).unlink()
+    (folder / "token").write_text("upstream-token\n")
+    config = (folder / "countersign.toml").read_text()
+    config = re.sub(r"^(cert|key) = .*\n", "", config, flags=re.M).replace("#bearer", "bearer")
+    (folder / "countersign.toml").write_text(config)
+    edit(running, drop_in("LoadCredential=\n"))
+    running.systemctl("start", "countersign.service")
+    admin = "unix:/run/countersign/admin.sock"
+    running.run("/usr/bin/countersign", "serve", "--healthcheck", "--admin", admin)
+    assert post(running, *STATUS, URL) == "401"
+
+
+def test_a_start_that_fails_is_given_up_and_begun_again_by_hand(running):
+    config = running.file("/etc/countersign/countersign.toml")
+    right = config.read_text()
+    config.write_text(right.replace("https://", "nowhere://"))
+    running.systemctl("start", "countersign.socket")
+    running.run("curl", "-sS", "-m", "20", URL, check=False, ours=True)
+    given_up = lambda: running.property("countersign.socket", "ActiveState") == "failed"
+    running.until(given_up, "an end of the starts")
+    assert running.property("countersign.socket", "Result") == "service-start-limit-hit"
+    config.write_text(right)
+    running.systemctl("reset-failed", "countersign.service", "countersign.socket")
+    running.systemctl("start", "countersign.socket")
+    assert call(running, URL, *SHOWN)["client"] == "client.test"
+
+
+def edit(running, text):
+    """What `systemctl edit countersign` does."""
+    folder = running.file("/etc/systemd/system/countersign.service.d")
+    (folder / "override.conf").write_text(text)
+    running.systemctl("daemon-reload")

@@ -4,6 +4,8 @@
 mod audit;
 mod figures;
 mod logs;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod probes;
 mod trace;
 

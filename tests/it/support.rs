@@ -24,8 +24,8 @@
 //!   `seen`, `posts(method)`, `ran(n)`, `record` and the waits `wait_for(|seen| ..)`,
 //!   `wait_for_method`, `wait_for_request`, `wait_for_listener`, `wait_until_left`.
 //! - `script`: `Rule` (`next on call get delete matching`, then `times always after`), `Fault`
-//!   (each says whether the request ran), `Reply`, `Ending`, `Lost`, `Form`, `Mangle`, and `Wire`
-//!   for what goes wrong below HTTP.
+//!   (each says whether the request ran), `Reply`, `Ending`, `Lost`, `Form`, `Mangle`, `Socket` for
+//!   what goes on in a WebSocket, and `Wire` for what goes wrong below HTTP.
 //! - `process`: `Countersign` (the builder: arguments, environment, kind of stdin and stdout,
 //!   under a parent), `Process` (writes, lines, signals, exit, memory, threads, children).
 //! - `jsonrpc`: `Client` over a process: `send request call notify respond`, `response result

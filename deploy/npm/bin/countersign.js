@@ -8,7 +8,7 @@ const { constants } = require('node:os');
 const { isatty } = require('node:tty');
 
 const platform = `${process.platform}-${process.arch}`;
-const name = process.platform === 'win32' ? 'countersign.exe' : 'countersign';
+const name = 'countersign';
 
 function find() {
   const from = `@countersign/${platform}`;
@@ -26,18 +26,14 @@ function find() {
   }
 }
 
-const child = spawn(find(), process.argv.slice(2), { stdio: 'inherit', windowsHide: true });
+const child = spawn(find(), process.argv.slice(2), { stdio: 'inherit' });
 
 // Caught, a signal does not end us before the program has ended. What the keys of a terminal send
 // reaches it from there: once more from us would be the second one, which means at once.
 const terminal = [0, 1, 2].some((fd) => isatty(fd));
 for (const signal of ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR2']) {
   const byKey = terminal && (signal === 'SIGINT' || signal === 'SIGQUIT');
-  try {
-    process.on(signal, () => byKey || child.kill(signal));
-  } catch {
-    // Windows knows some of them alone.
-  }
+  process.on(signal, () => byKey || child.kill(signal));
 }
 
 child.on('error', (error) => {

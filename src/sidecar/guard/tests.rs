@@ -25,7 +25,7 @@ fn head(target: &str, headers: &[(&str, &str)]) -> Parts {
 }
 
 fn decide(settings: &Settings, headers: &[(&str, &str)]) -> Result<(), Denied> {
-    admit(settings, &head("/mcp", headers), &tcp(), None)
+    admit(settings, &head("/mcp", headers), &tcp())
 }
 
 #[test]
@@ -58,6 +58,45 @@ fn a_name_that_was_rebound_is_not() {
 }
 
 #[test]
+fn the_host_of_a_route_is_ours_and_opens_and_closes_no_other() {
+    let settings = Settings { routed: vec!["tickets.localhost".to_owned()], ..Settings::default() };
+    assert_eq!(decide(&settings, &[("host", "Tickets.localhost:8080")]), Ok(()));
+    for other in ["evil.example", "x.tickets.localhost", "tickets.localhost.evil.example"] {
+        assert_eq!(decide(&settings, &[("host", other)]), Err(Denied::Host), "{other}");
+    }
+    let exposed = Peer { exposed: true, ..tcp() };
+    let asked = head("/mcp", &[("host", "sidecar.example")]);
+    assert_eq!(admit(&settings, &asked, &exposed), Ok(()));
+}
+
+#[test]
+fn a_host_is_compared_without_its_port_and_an_address_by_its_value() {
+    for (text, expected) in [
+        ("Box.Internal", Some("box.internal")),
+        ("10.0.0.1", Some("10.0.0.1")),
+        ("2001:DB8::1", Some("[2001:db8::1]")),
+        ("[2001:db8:0:0::1]", Some("[2001:db8::1]")),
+        ("box.internal:8080", None),
+        ("[2001:db8::1]:80", None),
+        ("10.0.0.1:80", None),
+        ("box.internal/x", None),
+        ("*.internal", None),
+        ("me@box.internal", None),
+        ("[::1", None),
+        ("a b", None),
+        ("", None),
+    ] {
+        assert_eq!(host_name(text).as_deref(), expected, "{text}");
+    }
+    let hosts = vec![host_name("2001:DB8::1").unwrap(), host_name("10.0.0.1").unwrap()];
+    let settings = Settings { hosts, ..Settings::default() };
+    for asked in ["[2001:db8::1]", "[2001:DB8:0::1]:8080", "10.0.0.1:8080"] {
+        assert_eq!(decide(&settings, &[("host", asked)]), Ok(()), "{asked}");
+    }
+    assert_eq!(decide(&settings, &[("host", "[2001:db8::2]")]), Err(Denied::Host));
+}
+
+#[test]
 fn a_request_is_for_one_host() {
     let settings = Settings::default();
     let two = [("host", "localhost"), ("host", "evil.example")];
@@ -65,20 +104,20 @@ fn a_request_is_for_one_host() {
     assert_eq!(decide(&settings, &[]), Err(Denied::Hosts("none")));
     assert_eq!(decide(&settings, &[("host", "a b")]), Err(Denied::Hosts("none")));
     let absolute = head("http://evil.example/mcp", &[("host", "localhost")]);
-    assert_eq!(admit(&settings, &absolute, &tcp(), None), Err(Denied::Hosts("two")));
+    assert_eq!(admit(&settings, &absolute, &tcp()), Err(Denied::Hosts("two")));
     let absolute = head("http://evil.example/mcp", &[]);
-    assert_eq!(admit(&settings, &absolute, &tcp(), None), Err(Denied::Host));
+    assert_eq!(admit(&settings, &absolute, &tcp()), Err(Denied::Host));
     let absolute = head("http://localhost/mcp", &[("host", "localhost")]);
-    assert_eq!(admit(&settings, &absolute, &tcp(), None), Ok(()));
+    assert_eq!(admit(&settings, &absolute, &tcp()), Ok(()));
 }
 
 #[test]
 fn a_listener_for_the_network_is_reached_by_any_name_unless_some_are_listed() {
     let exposed = Peer { exposed: true, ..tcp() };
     let asked = head("/mcp", &[("host", "sidecar.example")]);
-    assert_eq!(admit(&Settings::default(), &asked, &exposed, None), Ok(()));
+    assert_eq!(admit(&Settings::default(), &asked, &exposed), Ok(()));
     let settings = Settings { hosts: vec!["other.example".to_owned()], ..Settings::default() };
-    assert_eq!(admit(&settings, &asked, &exposed, None), Err(Denied::Host));
+    assert_eq!(admit(&settings, &asked, &exposed), Err(Denied::Host));
 }
 
 #[test]
@@ -119,7 +158,7 @@ fn what_asks_for_another_host_or_an_echo_is_not_carried() {
     for method in ["CONNECT", "TRACE", "PROPFIND", "post"] {
         let mut asked = head("/mcp", &[("host", "localhost")]);
         asked.method = method.parse().unwrap();
-        let denied = admit(&Settings::default(), &asked, &tcp(), None).unwrap_err();
+        let denied = admit(&Settings::default(), &asked, &tcp()).unwrap_err();
         assert_eq!(denied.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
     }
 }
@@ -128,10 +167,10 @@ fn what_asks_for_another_host_or_an_echo_is_not_carried() {
 fn only_listed_users_may_connect_to_a_socket_and_need_no_name_for_it() {
     let settings = Settings { users: vec![1000], ..Settings::default() };
     let asked = head("/mcp", &[("host", "whatever")]);
-    assert_eq!(admit(&settings, &asked, &unix(1000), None), Ok(()));
-    assert_eq!(admit(&settings, &asked, &unix(0), None), Err(Denied::User(0)));
+    assert_eq!(admit(&settings, &asked, &unix(1000)), Ok(()));
+    assert_eq!(admit(&settings, &asked, &unix(0)), Err(Denied::User(0)));
     let two = head("/mcp", &[("host", "a"), ("host", "b")]);
-    assert_eq!(admit(&settings, &two, &unix(1000), None), Err(Denied::Hosts("two")));
+    assert_eq!(admit(&settings, &two, &unix(1000)), Err(Denied::Hosts("two")));
 }
 
 #[test]
@@ -143,9 +182,9 @@ fn a_certificate_has_one_of_the_names() {
         ..tcp()
     };
     let peer = named(&["agent.example", "spiffe://a/agent"]);
-    assert_eq!(admit(&settings, &asked, &peer, None), Ok(()));
+    assert_eq!(admit(&settings, &asked, &peer), Ok(()));
     for names in [&["spiffe://a/agent2"][..], &["SPIFFE://A/AGENT"], &[]] {
-        assert_eq!(admit(&settings, &asked, &named(names), None), Err(Denied::Name));
+        assert_eq!(admit(&settings, &asked, &named(names)), Err(Denied::Name));
     }
 }
 
@@ -166,7 +205,7 @@ fn the_token_is_shown_once_and_whole() {
     let ask = |values: &[&str]| {
         let values: Vec<_> = values.iter().map(|value| ("authorization", *value)).collect();
         let asked = head("/mcp", &[&[("host", "localhost")], &values[..]].concat());
-        admit(&Settings::default(), &asked, &tcp(), Some(&token))
+        proven(&asked.headers, &token)
     };
     assert_eq!(ask(&["Bearer s3cret"]), Ok(()));
     assert_eq!(ask(&["bearer s3cret"]), Ok(()));
@@ -187,5 +226,5 @@ fn the_token_is_shown_once_and_whole() {
 #[test]
 fn dot_segments_do_not_pass() {
     let asked = head("/mcp/%2e%2e/admin", &[("host", "localhost")]);
-    assert_eq!(admit(&Settings::default(), &asked, &tcp(), None), Err(Denied::Path));
+    assert_eq!(admit(&Settings::default(), &asked, &tcp()), Err(Denied::Path));
 }

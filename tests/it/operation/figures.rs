@@ -42,7 +42,10 @@ fn requests_handshakes_and_bytes_are_counted() {
     has(&sidecar, "countersign_requests_in_flight 0");
     has(&sidecar, "countersign_connections_accepted_total 2");
     // The end of 2098-12-31, as the certificate has it.
-    has(&sidecar, r#"countersign_certificate_not_after_seconds{route="default"} 4070822400"#);
+    has(
+        &sidecar,
+        r#"countersign_certificate_not_after_seconds{route="default",certificate="client"} 4070822400"#,
+    );
 
     let answer = sidecar.probe("/metrics");
     assert!(answer.head.contains("content-type: application/openmetrics-text; version=1.0.0"));

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Sidecar, call, lines};
-use crate::support::{pki::Pki, upstream::Upstream};
+use super::{Sidecar, call, lines, serve};
+use crate::support::{pki::Pki, process::DEADLINE, upstream::Upstream};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
@@ -34,4 +34,30 @@ fn a_trace_is_carried_or_begun_and_stands_in_the_log() {
         traces.push(parent.to_owned());
     }
     assert_ne!(traces[0], traces[1]);
+}
+
+#[test]
+fn a_collector_that_spans_can_not_go_to_is_refused_at_the_start() {
+    let (pki, mut said) = (Pki::new(), Vec::new());
+    let upstream = Upstream::mutual(&pki);
+    for url in [
+        "http://collector.example:4318",
+        "127.0.0.1:4318",
+        "http://127.0.0.1:4318?key=canary",
+        "http://me:canary@127.0.0.1:4318",
+        "${OTEL_EXPORTER_OTLP_ENDPOINT}",
+        #[cfg(not(feature = "otlp"))]
+        "http://127.0.0.1:4318",
+    ] {
+        let mut process = serve(&pki, &upstream).args(["--otlp", url]).start();
+        assert_eq!(process.wait_exit(DEADLINE).code(), Some(78), "{url}");
+        let text = process.stderr();
+        assert!(text.contains("--otlp") && text.contains("hint: "), "{text}");
+        assert!(!text.contains("canary") && !text.contains("listening"), "{text}");
+        said.push(text);
+    }
+    if cfg!(not(feature = "otlp")) {
+        assert!(said[5].contains("this build exports no spans, for 127.0.0.1:4318"), "{}", said[5]);
+        assert!(said[5].contains("cargo install --features otlp"), "{}", said[5]);
+    }
 }

@@ -55,6 +55,8 @@ const fn client(
 ) -> Known {
     let types = match name.as_bytes() {
         b"vscode" => Some(("stdio", "http")),
+        // What a server with a URL is, it finds out itself.
+        b"cursor" => Some(("stdio", "")),
         // Without a type it starts a program.
         b"claude-code" => Some(("", "http")),
         _ => None,

@@ -66,6 +66,8 @@ fn the_entry_has_the_shape_that_the_registry_wants() {
     assert_eq!(package["transport"]["type"], "stdio");
     for argument in package["packageArguments"].as_array().unwrap() {
         assert_eq!(argument["type"], "named");
+        // There are servers that want a certificate, or a token, or both.
+        assert_eq!(argument.get("isRequired"), None, "{argument}");
     }
     let formats = [Value::Null, "filepath".into()];
     for input in inputs(package) {

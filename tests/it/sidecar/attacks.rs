@@ -4,6 +4,7 @@
 mod carried;
 mod malformed;
 mod slow;
+mod window;
 
 use std::path::Path;
 
@@ -134,6 +135,7 @@ fn who_can_only_make_a_url_lacks_the_required_header() {
     }
     assert_eq!(scene.sidecar.ask(get("Host: localhost\r\nx-from: agent")).status, 200);
     assert_eq!(scene.seen(), ["/mcp"]);
+    assert!(scene.upstream.seen().iter().all(|seen| seen.header("x-from").is_none()));
     assert_eq!(scene.sidecar.finish(), ["required_header"; 4]);
 }
 
@@ -160,6 +162,28 @@ fn who_lacks_the_token_is_told_nothing_of_it() {
     assert_eq!(scene.upstream.seen().len(), 1);
     assert!(!scene.sidecar.process.stderr().contains("canary"));
     assert_eq!(scene.sidecar.finish(), ["token"; 8]);
+}
+
+#[test]
+fn the_token_is_fetched_for_none_who_may_not_ask_and_its_place_is_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, ran) = (folder.path().join("token-program"), folder.path().join("ran"));
+    std::fs::write(&program, format!("#!/bin/sh\necho ran >>'{}'\nexit 3\n", ran.display()))
+        .unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, open).unwrap();
+    let reference = format!("command:{}", program.display());
+    let scene = Scene::obliging(&["--inbound-bearer", &reference]);
+    assert_eq!(scene.sidecar.ask(get("Host: evil.example")).status, 421);
+    assert_eq!(scene.sidecar.ask(get("Host: localhost\r\nOrigin: null")).status, 403);
+    assert!(!ran.exists());
+    let answer = scene.sidecar.ask(get("Host: localhost"));
+    assert_eq!(answer.status, 503);
+    assert!(ran.exists());
+    assert!(!answer.text().contains("token-program"), "{answer:?}");
+    assert!(scene.sidecar.process.stderr().contains("token-program"));
+    assert!(scene.upstream.seen().is_empty());
+    assert_eq!(scene.sidecar.finish(), ["host", "origin", "credential"]);
 }
 
 #[test]

@@ -83,11 +83,9 @@ fn a_certificate_that_is_over_is_no_readiness() {
     });
     let (status, said) = ask(&socket, "/readyz", "localhost");
     assert!(status == 503 && said.contains("CN=expired, expired on 2021-01-31"), "{said}");
-    assert!(
-        ask(&socket, "/metrics", "localhost")
-            .1
-            .contains("countersign_certificate_not_after_seconds{route=\"default\"} 161205")
-    );
+    assert!(ask(&socket, "/metrics", "localhost").1.contains(
+        "countersign_certificate_not_after_seconds{route=\"default\",certificate=\"client\"} 161205"
+    ));
     drop(scene);
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 
 use crate::support::{
     pki::Pki,
+    process::DEADLINE,
     script::{Fault, Reply, Rule},
     sidecar::Sidecar,
     upstream::{Seen, Upstream},
@@ -43,7 +44,7 @@ impl Pod {
         let file = [
             profile("a", &a.url(), &pki.client),
             profile("b", &b.url(), &pki.issue_client("other")),
-            "[profile.pod.serve]\nlisten = \"127.0.0.1:0\"\nallow_host = [\"a.example\", \"b.example\"]\n".into(),
+            "[profile.pod.serve]\nlisten = \"127.0.0.1:0\"\n".into(),
             "[profile.pod.serve.routes.a]\nprefix = \"/a\"\n".into(),
             "[profile.pod.serve.routes.b]\nprefix = \"/b/deep\"\n".into(),
             "[profile.pod.serve.routes.a-host]\nprofile = \"a\"\nhost = \"a.example\"\nprefix = \"/\"\n".into(),
@@ -124,6 +125,24 @@ fn what_no_route_covers_goes_nowhere() {
     let mut rules = vec!["route"; 6];
     rules.extend(["path", "path", "route", "host"]);
     assert_eq!(pod.sidecar.finish(), rules);
+}
+
+#[test]
+fn credentials_beside_routes_which_no_request_would_carry_are_refused() {
+    for stray in ["bearer = { env = \"TOKEN\" }", "url = \"https://mcp.example.com\""] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = format!(
+            "[profile.pod]\n{stray}\n[profile.pod.serve.routes.a]\nprefix = \"/a\"\n\
+             [profile.a]\nurl = \"https://mcp.example.com\"\n"
+        );
+        fs::write(&file, text).unwrap();
+        let program = crate::support::process::Countersign::new().args(["serve", "--config"]);
+        let program = program.arg(file.path()).args(["--profile", "pod"]).env("TOKEN", "canary");
+        let mut process = program.start();
+        assert_eq!(process.wait_exit(DEADLINE).code(), Some(78));
+        let said = process.stderr();
+        assert!(said.contains("there are routes") && said.contains(":2: "), "{said}");
+    }
 }
 
 #[test]

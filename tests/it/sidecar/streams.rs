@@ -74,6 +74,21 @@ fn an_upstream_that_does_not_answer_is_not_waited_for_for_ever() {
 }
 
 #[test]
+fn an_answer_that_stops_in_its_middle_is_broken_off() {
+    for http in HTTP {
+        let scene = Scene::new(&["--idle-timeout", "1s", "--http", http]);
+        let session = scene.session();
+        scene.upstream.script(Rule::call("big"), Fault::StallAt { at: 10 });
+        let mut line = scene.sidecar.connect();
+        line.write(call(&session, "big", &json!({"bytes": 5000})));
+        assert_eq!(line.head().status, 200);
+        line.body(10);
+        line.ends();
+        assert_eq!(scene.sidecar.finish(), ["stalled"], "HTTP/{http}");
+    }
+}
+
+#[test]
 fn a_caller_who_leaves_a_stream_ends_it_upstream() {
     for http in HTTP {
         let scene = Scene::new(&["--http", http]);

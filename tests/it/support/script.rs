@@ -69,8 +69,25 @@ pub enum Fault {
     Form(Form),
     /// Run; the messages of the answer are changed.
     Mangle(Mangle),
+    /// Not run: a WebSocket is opened (RFC 6455), and this goes on in it.
+    Socket(Socket),
     /// Whatever is made of the request when it comes.
     Made(Make),
+}
+
+/// What an upstream does with a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// Sends each message back, and closes when it is told to, as RFC 6455 has it.
+    Echo,
+    /// Sends each byte back, and ` and an end` when its other end says no more.
+    Bytes,
+    /// Sends so many bytes, and then no more.
+    Speak(usize),
+    /// Ends it with the first byte that comes.
+    Leave,
+    /// Reads nothing and says nothing.
+    Hold,
 }
 
 impl Fault {

@@ -8,6 +8,7 @@ mod mcp;
 mod modern;
 mod options;
 mod seen;
+mod socket;
 mod stream;
 mod tools;
 

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Shared, exchange};
+use super::{Shared, exchange, socket};
 use crate::support::script::{Ending, Wire};
 
 /// Accepts until told to stop; then every connection is dropped before this returns.
@@ -110,6 +110,8 @@ pub struct Peer {
     pub connection: usize,
     pub client: Option<String>,
     pub control: Arc<Control>,
+    /// What the connection is after HTTP.
+    pub socket: Mutex<Option<socket::Opened>>,
 }
 
 async fn http(
@@ -122,20 +124,25 @@ async fn http(
     let control = Arc::new(Control::default());
     let line =
         Line { transport, control: Arc::clone(&control), shared: Arc::clone(shared), pause: None };
-    let peer = Arc::new(Peer { connection, client, control });
-    let shared = Arc::clone(shared);
+    let peer = Arc::new(Peer { connection, client, control, socket: Mutex::default() });
+    let (shared, answering) = (Arc::clone(shared), Arc::clone(&peer));
     let service = service_fn(move |request| {
-        exchange::answer(Arc::clone(&shared), Arc::clone(&peer), request)
+        exchange::answer(Arc::clone(&shared), Arc::clone(&answering), request)
     });
     let io = TokioIo::new(line);
     let ended = if two {
         let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         http.serve_connection(io, service).await
     } else {
-        hyper::server::conn::http1::Builder::new().serve_connection(io, service).await
+        let http = hyper::server::conn::http1::Builder::new();
+        http.serve_connection(io, service).with_upgrades().await
     };
     // How a connection ended is the client's to tell: half the tests break them on purpose.
     drop(ended);
+    let opened = peer.socket.lock().unwrap().take();
+    if let Some(opened) = opened {
+        opened.run().await;
+    }
 }
 
 /// What is still to go wrong below HTTP.

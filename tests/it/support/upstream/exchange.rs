@@ -6,7 +6,7 @@ use std::{convert::Infallible, future::pending, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use serde_json::Value;
 
 use super::{
@@ -23,13 +23,18 @@ pub async fn answer(
     peer: Arc<Peer>,
     request: Request<Incoming>,
 ) -> Result<Response<Outgoing>, Infallible> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    let upgrade = head.extensions.remove::<OnUpgrade>();
     let Ok(body) = body.collect().await else {
         return pending().await;
     };
     let seen = shared.recorder.request(Seen::new(&peer, head, body.to_bytes()));
     let fault = shared.script.take(&seen);
     let exchange = Exchange { shared, peer, seen };
+    if let Some(Fault::Socket(socket)) = fault {
+        let upgrade = upgrade.expect("it did not ask for another protocol");
+        return Ok(exchange.reply(exchange.peer.open(&exchange.seen, upgrade, socket)));
+    }
     Ok(match exchange.not_run(fault).await {
         Ok(reply) => exchange.reply(reply),
         Err(fault) => exchange.run(fault).await,
