@@ -17,3 +17,4 @@ pub mod session;
 pub mod sse;
 pub mod stateless;
 pub mod subject;
+pub mod translate;

@@ -122,6 +122,8 @@ pub enum Timer {
     Reopen(u64),
     /// A probe has had its time.
     Probe(ExchangeId),
+    /// The call so counted has waited long enough for the client to go on with it.
+    Held(u64),
 }
 
 /// Names one exchange; a resumed stream keeps the name of the exchange it continues.
