@@ -225,10 +225,7 @@ mod tests {
             (r#"{"elicitation":{}}"#, Capable { form: true, ..none }),
             (r#"{"elicitation":{"form":{}}}"#, Capable { form: true, ..none }),
             (r#"{"elicitation":{"url":{}}}"#, Capable { url: true, ..none }),
-            (
-                r#"{"elicitation":{"form":{},"url":{}}}"#,
-                Capable { form: true, url: true, ..none },
-            ),
+            (r#"{"elicitation":{"form":{},"url":{}}}"#, Capable { form: true, url: true, ..none }),
             (r#"{"sampling":{}}"#, Capable { sampling: true, ..none }),
             (
                 r#"{"sampling":{"tools":{}},"roots":{}}"#,

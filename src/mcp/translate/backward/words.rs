@@ -11,6 +11,7 @@ use super::said::VERSION;
 use crate::mcp::message::Id;
 
 /// JSON-RPC 2.0 section 5.1.
+pub(super) const INVALID_REQUEST: i64 = -32_600;
 pub(super) const METHOD_NOT_FOUND: i64 = -32_601;
 pub(super) const INVALID_PARAMS: i64 = -32_602;
 pub(super) const INTERNAL_ERROR: i64 = -32_603;
