@@ -76,6 +76,5 @@ fn completed(id: &Id, message: &Message, cacheable: bool, server: Option<&str>) 
 fn readdressed(id: &Id, message: &Message, edits: &[Edit<'_>]) -> Option<Bytes> {
     let mut all = vec![Edit::Set(&["id"], Cow::Borrowed(id.token()))];
     all.extend(edits.iter().cloned());
-    let line = edited(message.bytes(), &all)?;
-    Some(if message.bytes().contains(&b'\n') { Message::parse(line).ok()?.line() } else { line })
+    edited(message.bytes(), &all)
 }

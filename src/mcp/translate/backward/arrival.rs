@@ -19,7 +19,7 @@ use crate::mcp::{
 };
 
 impl Backward {
-    /// Takes in a line of the session `leg`; `call` is the unanswered request on whose stream it came.
+    /// Takes in a line of the session `leg` (no line ends are in it); `call` is the unanswered request on whose stream it came.
     pub(super) fn spoken(&mut self, leg: u64, call: Option<u64>, message: &Message) {
         match message.single() {
             Some(Envelope::Response { id, .. }) => {

@@ -90,7 +90,7 @@ impl Backward {
             Some(params) => format!(r#"{{"method":"{method}","params":{}}}"#, params.get()),
             None => format!(r#"{{"method":"{method}"}}"#),
         };
-        request.question(Some(id.clone()), input.replace(['\n', '\r'], " "));
+        request.question(Some(id.clone()), input);
         self.inquiring = call;
         Ok(())
     }

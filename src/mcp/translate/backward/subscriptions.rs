@@ -229,7 +229,7 @@ impl Backward {
 /// The notification as one of a subscription.
 fn tagged(message: &Message, id: &Id) -> Option<Bytes> {
     let path = ["params", "_meta", SUBSCRIPTION];
-    let line = edited(&message.line(), &[Edit::Set(&path, Cow::Borrowed(id.token()))]);
+    let line = edited(message.bytes(), &[Edit::Set(&path, Cow::Borrowed(id.token()))]);
     if line.is_none() {
         tracing::debug!("a notification that has no room for its subscription is dropped");
     }
