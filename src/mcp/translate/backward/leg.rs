@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 
 use super::{
     Backward, Session,
@@ -220,9 +220,4 @@ impl Backward {
         self.level_again(number);
         self.watch_again(number);
     }
-}
-
-/// The text of a JSON value that stands in another's line.
-pub(super) fn raw(value: Option<&RawValue>) -> Option<Box<str>> {
-    value.map(|value| value.get().into())
 }

@@ -4,7 +4,6 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
-    leg::raw,
     said::{VERSION, is_object},
     words::SERVER_INFO,
 };
@@ -72,4 +71,8 @@ impl Server {
         result.push('}');
         result
     }
+}
+
+fn raw(value: Option<&RawValue>) -> Option<Box<str>> {
+    value.map(|value| value.get().into())
 }

@@ -225,19 +225,15 @@ fn posted(did: &[Did]) -> (ExchangeId, Value) {
 }
 
 fn posts(did: &[Did]) -> Vec<&Value> {
-    let said = |did| match did {
-        &Did::Post(_, ref said) => Some(said),
-        _ => None,
-    };
-    did.iter().filter_map(said).collect()
+    did.iter()
+        .filter_map(|did| if let Did::Post(_, said) = did { Some(said) } else { None })
+        .collect()
 }
 
 fn delivered(did: &[Did]) -> Vec<&Value> {
-    let said = |did| match did {
-        &Did::Deliver(ref said) => Some(said),
-        _ => None,
-    };
-    did.iter().filter_map(said).collect()
+    did.iter()
+        .filter_map(|did| if let Did::Deliver(said) = did { Some(said) } else { None })
+        .collect()
 }
 
 /// The one line that was said to the client, and nothing was done beside.
