@@ -25,8 +25,8 @@ mod words;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use self::{
-    leg::{Leg, Own},
-    request::Request,
+    leg::Leg,
+    request::{Own, Request},
     said::Said,
     state::Seal,
     subscriptions::Subscription,

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{
     Backward, Session,
     asking::MAX_HELD,
+    request::Own,
     said::{Capable, Identity, Level},
     server::Server,
     subscriptions::{MAX_WATCHED, Watched},
@@ -53,15 +54,6 @@ pub(super) struct Leg {
     /// It was told that the client is gone.
     pub(super) told: bool,
     pub(super) finished: bool,
-}
-
-/// What we ask the server ourselves.
-#[derive(Debug)]
-pub(super) enum Own {
-    Initialize,
-    Level,
-    Watch(Box<str>),
-    Unwatch,
 }
 
 impl Leg {

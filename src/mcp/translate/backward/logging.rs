@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
-use super::{Backward, leg::Own, said::Level};
+use super::{Backward, request::Own, said::Level};
 use crate::mcp::{exchange::Command, message::Message};
 
 impl Backward {

@@ -34,6 +34,15 @@ pub(super) struct Request {
     pub(super) after: After,
 }
 
+/// What we ask the server ourselves.
+#[derive(Debug)]
+pub(super) enum Own {
+    Initialize,
+    Level,
+    Watch(Box<str>),
+    Unwatch,
+}
+
 /// What a held call waits for.
 #[derive(Debug)]
 pub(super) enum After {

@@ -8,11 +8,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::words::Refused;
+use super::words::{Refused, VERSION};
 use crate::mcp::message::Message;
-
-/// The revision that is spoken with the client.
-pub(super) const VERSION: &str = "2026-07-28";
 
 /// The keys of `_meta` that a legacy server has no use for.
 pub(super) const MODERN_KEYS: [&str; 4] = [

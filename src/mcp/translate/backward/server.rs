@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
-    said::{VERSION, is_object},
-    words::SERVER_INFO,
+    said::is_object,
+    words::{SERVER_INFO, VERSION},
 };
 use crate::mcp::message::Message;
 

@@ -10,7 +10,7 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     Backward,
-    leg::Own,
+    request::Own,
     said::Said,
     words::{self, Refused, SUBSCRIPTION},
 };

@@ -7,8 +7,10 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::said::VERSION;
 use crate::mcp::message::Id;
+
+/// The revision that is spoken with the client.
+pub(super) const VERSION: &str = "2026-07-28";
 
 /// JSON-RPC 2.0 section 5.1.
 pub(super) const INVALID_REQUEST: i64 = -32_600;
