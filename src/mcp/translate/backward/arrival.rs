@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::{
     Backward,
     request::{self, After, Question},
+    said::same,
 };
 use crate::mcp::{
     edit::{Edit, edited},
@@ -78,8 +79,9 @@ impl Backward {
         }
     }
 
-    /// Progress of a call goes on under the token that the client has for it now, and not at all while
-    /// the call is held: its request is over (patterns/progress, "Behavior Requirements").
+    /// Progress of a call goes on under the token that the client has for it now, and not at all once
+    /// its request is over, be it answered, cancelled or held (patterns/progress, "Behavior
+    /// Requirements").
     fn progressed(&mut self, leg: u64, call: Option<u64>, message: &Message) {
         #[derive(Deserialize)]
         struct Progress<'a> {
@@ -96,18 +98,18 @@ impl Backward {
         let Some(token) = progress.map(|progress| progress.params.progress_token.get()) else {
             return;
         };
-        let of = |it: &&super::Request| it.leg == leg && it.tokens.0.as_deref() == Some(token);
+        let meant = |of: &str| same(of, token);
+        let of = |it: &&super::Request| it.leg == leg && it.tokens.0.as_deref().is_some_and(meant);
         let on_its_stream = call.and_then(|call| self.requests.get(&call)).filter(of);
         let request = on_its_stream.or_else(|| self.requests.values().find(of));
-        let line = match request.map(|request| (&request.client, request.tokens.1.as_deref())) {
-            None => Some(message.line()),
-            Some((None, _) | (_, None)) => None,
-            Some((_, Some(now))) if now == token => Some(message.line()),
-            Some((_, Some(now))) => {
-                let set = Edit::Set(&["params", "progressToken"], Cow::Borrowed(now));
-                edited(message.bytes(), &[set])
+        let active = request.filter(|request| request.client.is_some());
+        let line = active.and_then(|request| request.tokens.1.as_deref()).and_then(|now| {
+            if meant(now) {
+                return Some(message.line());
             }
-        };
+            let set = Edit::Set(&["params", "progressToken"], Cow::Borrowed(now));
+            edited(message.bytes(), &[set])
+        });
         self.out.extend(line.map(Command::Deliver));
     }
 }

@@ -1,10 +1,10 @@
 //! The error of 2025-11-25 by which a server says that the user has to open an address before a call
 //! can be made: in the client's revision that is a question, and the retry is the call made anew.
 
-use bytes::Bytes;
+use std::{borrow::Cow, collections::BTreeMap};
+
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
-use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
     Backward,
@@ -82,8 +82,7 @@ fn elicitations(message: &Message) -> Vec<String> {
     struct Data {
         elicitations: Vec<Map<String, Value>>,
     }
-    let bytes: &Bytes = message.bytes();
-    let Ok(Reply { error }) = serde_json::from_slice(bytes) else { return Vec::new() };
+    let Ok(Reply { error }) = serde_json::from_slice(message.bytes()) else { return Vec::new() };
     let all = error.data.elicitations;
     let good = all.iter().all(|it| it.get("url").is_some_and(Value::is_string));
     if !good || all.len() > MAX_QUESTIONS {

@@ -123,7 +123,7 @@ impl<'a> Said<'a> {
 }
 
 impl Identity<'_> {
-    /// Whether the raw JSON of both means the same; the same bytes are not read.
+    /// Whether it is that of a session.
     pub(super) fn is(&self, info: Option<&str>, capabilities: &str) -> bool {
         let info = match (self.info, info) {
             (Some(one), Some(other)) => same(one, other),
@@ -171,7 +171,8 @@ pub(super) fn is_object(raw: &str) -> bool {
     raw.starts_with('{')
 }
 
-fn same(one: &str, other: &str) -> bool {
+/// Whether two raw JSON texts mean the same; the same bytes are not read.
+pub(super) fn same(one: &str, other: &str) -> bool {
     let read = |text: &str| serde_json::from_str::<Value>(text).ok();
     one == other || read(one).is_some_and(|one| Some(one) == read(other))
 }

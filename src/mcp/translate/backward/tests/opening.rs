@@ -184,3 +184,30 @@ fn sessions_with_requests_in_flight_are_not_ended() {
     let did = table.client(&by(&capable(8), 8, "tools/list", json!({})));
     assert_eq!(code(&did), (json!(8), -32_600));
 }
+
+#[test]
+fn timers_find_their_session() {
+    let mut table = Table::new();
+    let mut confirming = Vec::new();
+    for (id, capabilities) in [(1, "{}"), (2, ALL)] {
+        let did = table.client(&by(capabilities, id, "tools/list", json!({})));
+        let (exchange, said) = posted(&did);
+        let agreed = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
+        let did = table.server(exchange, &result(&said["id"], agreed));
+        let timer = did.iter().find_map(|did| match did {
+            Did::After(timer) => Some(*timer),
+            _ => None,
+        });
+        confirming.push(timer.unwrap());
+    }
+    // The second goes on to its stream, and so to its request; the first waits.
+    for _ in 0..2 {
+        let did = table.on(Event::Elapsed(confirming[1]));
+        let Some(Did::After(timer)) = did.last() else {
+            assert_eq!(posted(&did).1["method"], "tools/list");
+            return;
+        };
+        confirming[1] = *timer;
+    }
+    panic!("its request was not sent");
+}

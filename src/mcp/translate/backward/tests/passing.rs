@@ -109,6 +109,10 @@ fn progress_passes_and_unknown_notifications_too() {
     let told =
         json!({ "jsonrpc": "2.0", "method": "notifications/elicitation/complete", "params": {} });
     assert_eq!(table.server(exchange, &told), [], "changelog, minor 11");
+    let progress = |token: u32| json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": { "progressToken": token, "progress": 2 } });
+    assert_eq!(table.server(exchange, &progress(6)), [], "no request has this token");
+    table.client(&cancel(1));
+    assert_eq!(table.server(exchange, &progress(5)), [], "nor this one any more");
 }
 
 /// 2025-03-26 had batches.
