@@ -12,6 +12,7 @@ use super::{
     Backward,
     request::Own,
     said::Said,
+    server::Server,
     words::{self, Refused, SUBSCRIPTION},
 };
 use crate::mcp::{
@@ -57,6 +58,22 @@ struct Filter {
     resource_subscriptions: Option<Vec<Box<str>>>,
 }
 
+impl Filter {
+    /// What of it a server has: lists, and resources, each of these once.
+    fn honoured_by(self, server: &Server) -> ([bool; 3], Vec<Box<str>>) {
+        let wanted =
+            [self.tools_list_changed, self.prompts_list_changed, self.resources_list_changed];
+        let mut lists = wanted.map(|wanted| wanted == Some(true));
+        for (on, (_, offered, _)) in lists.iter_mut().zip(LISTS) {
+            *on &= server.offers(offered);
+        }
+        let mut uris = self.resource_subscriptions.unwrap_or_default();
+        let mut known = HashSet::new();
+        uris.retain(|uri| server.offers("/resources/subscribe") && known.insert(uri.clone()));
+        (lists, uris)
+    }
+}
+
 /// The lists, by their notifications and by what a server says that sends those.
 const LISTS: [(&str, &str, &str); 3] = [
     ("notifications/tools/list_changed", "/tools/listChanged", "toolsListChanged"),
@@ -78,48 +95,43 @@ impl Backward {
         if self.closing {
             return self.answer(key, words::closed);
         }
-        let leg = self.legs.get_mut(&number);
-        let Some((leg, server)) =
-            leg.and_then(|leg| Some((&mut leg.watched, leg.server.as_ref()?)))
-        else {
+        let Some(server) = self.legs.get(&number).and_then(|leg| leg.server.as_ref()) else {
             return;
         };
-        let wanted =
-            [filter.tools_list_changed, filter.prompts_list_changed, filter.resources_list_changed];
-        let mut lists = [false; 3];
-        for ((honoured, wanted), (_, offered, _)) in lists.iter_mut().zip(wanted).zip(LISTS) {
-            *honoured = wanted == Some(true) && server.offers(offered);
+        let (lists, uris) = filter.honoured_by(server);
+        let mut subscription = Subscription {
+            leg: number,
+            id,
+            lists,
+            uris: Vec::new(),
+            pending: HashSet::new(),
+            begun: false,
+        };
+        for uri in uris {
+            self.join(&mut subscription, uri);
         }
-        let mut uris = filter.resource_subscriptions.unwrap_or_default();
-        if !server.offers("/resources/subscribe") {
-            uris.clear();
-        }
-        let mut known = HashSet::new();
-        uris.retain(|uri| known.insert(uri.clone()));
-        let mut asks = Vec::new();
-        let mut pending = HashSet::new();
-        uris.retain(|uri| {
-            if !leg.contains_key(uri) {
-                if leg.len() >= MAX_WATCHED {
-                    return false;
-                }
-                asks.push(uri.clone());
-            }
-            let watched =
-                leg.entry(uri.clone()).or_insert(Watched { subscriptions: 0, asked: true });
-            watched.subscriptions += 1;
-            if watched.asked {
-                pending.insert(uri.clone());
-            }
-            true
-        });
-        let begun = false;
-        let subscription = Subscription { leg: number, id, lists, uris, pending, begun };
         self.subscriptions.insert(key, subscription);
-        for uri in asks {
+        self.begin_if_ready(key);
+    }
+
+    /// Adds a resource to a subscription, which waits for it until it is watched.
+    fn join(&mut self, subscription: &mut Subscription, uri: Box<str>) {
+        let number = subscription.leg;
+        let Some(leg) = self.legs.get_mut(&number) else { return };
+        let new = !leg.watched.contains_key(&uri);
+        if new && leg.watched.len() >= MAX_WATCHED {
+            return tracing::warn!("more than {MAX_WATCHED} resources are subscribed to");
+        }
+        let watched = leg.watched.entry(uri.clone()).or_default();
+        watched.asked |= new;
+        watched.subscriptions += 1;
+        if watched.asked {
+            subscription.pending.insert(uri.clone());
+        }
+        subscription.uris.push(uri.clone());
+        if new {
             self.watch(number, uri);
         }
-        self.begin_if_ready(key);
     }
 
     fn watch(&mut self, leg: u64, uri: Box<str>) {

@@ -191,3 +191,14 @@ fn a_subscription_waits_for_its_session_and_can_be_cancelled_there() {
     assert_eq!(begun.len(), 1);
     assert_eq!(begun[0]["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], 1);
 }
+
+#[test]
+fn the_resources_that_are_watched_are_bounded() {
+    let mut table = Table::ready();
+    let uris: Vec<String> = (0..300).map(|n| format!("x:{n}")).collect();
+    let asked = table.client(&listen(1, json!({ "resourceSubscriptions": uris })));
+    assert_eq!(posts(&asked).len(), 256);
+    let begun = granted(&mut table, &asked);
+    let honoured = &said(&begun)["params"]["notifications"]["resourceSubscriptions"];
+    assert_eq!(*honoured, json!(uris[..256]));
+}
