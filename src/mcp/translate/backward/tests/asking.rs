@@ -256,6 +256,18 @@ fn a_call_that_is_not_gone_on_with_in_time_is_cancelled() {
     assert_eq!(table.on(Event::Elapsed(timer)), []);
 }
 
+/// basic, "Per-request protocol fields": of each request by itself.
+#[test]
+fn a_retry_says_anew_what_can_be_asked() {
+    let mut table = Table::ready();
+    let (exchange, _) = table.calls(&call(1));
+    let asked = table.asks(exchange, &elicit("q"));
+    let mut less = retry(&call(1), 2, &asked, &accept());
+    less["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({ "roots": {} });
+    told(&table.client(&less), "q");
+    assert_eq!(told(&table.server(exchange, &elicit("r")), "r")["error"]["code"], -32_601);
+}
+
 #[test]
 fn what_comes_of_a_call_while_it_is_held_is_kept_for_the_retry() {
     for answer in

@@ -174,15 +174,27 @@ fn each_set_of_capabilities_has_a_session_of_its_own_and_they_are_bounded() {
 }
 
 #[test]
-fn sessions_with_requests_in_flight_are_not_ended() {
+fn sessions_with_anything_in_flight_are_not_ended() {
     let mut table = Table::new();
     table.machine.limits.in_flight = 100;
-    let capable = |n: usize| format!(r#"{{"experimental":{{"n{n}":{{}}}}}}"#);
+    let capable = |n: usize| format!(r#"{{"elicitation":{{}},"experimental":{{"n{n}":{{}}}}}}"#);
+    // Opening, with a call, with a call that is held, with a subscription.
     for n in 0..8 {
-        table.client(&by(&capable(n), n, "tools/list", json!({})));
+        let method = if n % 4 == 3 { "subscriptions/listen" } else { "tools/call" };
+        let did = table.client(&by(&capable(n), n, method, json!({ "notifications": {} })));
+        if n % 4 > 0 {
+            let did = table.stands(&did);
+            if n % 4 == 2 {
+                table.asks(posted(&did).0, &elicit("q"));
+            }
+        }
     }
     let did = table.client(&by(&capable(8), 8, "tools/list", json!({})));
     assert_eq!(code(&did), (json!(8), -32_600));
+    table.client(&cancel(5));
+    let did = table.client(&by(&capable(8), 8, "tools/list", json!({})));
+    assert!(did.contains(&Did::End), "{did:?}");
+    assert_eq!(posts(&did).last().unwrap()["method"], "initialize");
 }
 
 #[test]
