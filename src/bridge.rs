@@ -6,8 +6,10 @@
 
 mod audit;
 mod calls;
+mod endpoint;
 mod exchange;
 mod refusing;
+mod socket;
 mod stdin;
 mod stdout;
 
@@ -22,6 +24,7 @@ use self::{
     stdin::{Line, Lines},
     stdout::Stdout,
 };
+pub use crate::mcp::era::Era;
 use crate::{
     failure::{Failure, Stage},
     ledger::Ledger,
@@ -46,6 +49,8 @@ pub struct Settings {
     pub uri: Uri,
     /// The upstream's origin, for messages.
     pub upstream: String,
+    /// Whether it is reached by WebSocket.
+    pub websocket: bool,
     /// The longest line of the client and the largest message of the server.
     pub max_message: usize,
     /// How long a request may go without a byte from the upstream.
@@ -54,6 +59,8 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// How long what is in flight may take after the end of input.
     pub drain: Duration,
+    /// The era that the client speaks; none where it shows that by how it opens.
+    pub protocol: Option<Era>,
     /// Where each request of the client is noted.
     pub ledger: Option<Ledger>,
 }
@@ -73,7 +80,10 @@ pub async fn run(
     let mut lines = Lines::new(input, settings.max_message);
     let stdout = Stdout::new(output);
     let limits = Limits { in_flight: settings.max_in_flight, idle: settings.idle_timeout };
-    let conversation = Conversation::new(&settings.upstream, limits);
+    let conversation = match settings.websocket {
+        true => Conversation::over_websocket(&settings.upstream, limits),
+        false => Conversation::new(&settings.upstream, settings.uri.clone(), limits),
+    };
     let (drain, max_message) = (settings.drain, settings.max_message);
     let calls = Calls::new(settings, conversation, service, stdout.clone());
 
@@ -81,6 +91,8 @@ pub async fn run(
         loop {
             // A client that reads nothing is not listened to for ever.
             stdout.room().await;
+            // Nor is one whose messages nobody takes.
+            calls.room().await;
             let Some(line) = lines.next().await else { break };
             match line {
                 Line::Message(bytes) => calls.take(bytes),

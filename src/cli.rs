@@ -196,6 +196,9 @@ pub struct Bridge {
     /// HTTP version [default: auto]
     #[arg(long, value_name = "VERSION", value_parser = ["auto", "1.1", "2"], help_heading = "Connection")]
     pub http: Option<String>,
+    /// The client's era of MCP: modern or legacy [default: auto]
+    #[arg(long, value_name = "ERA", value_parser = ["auto", "modern", "legacy"], hide_possible_values = true, help_heading = "Connection")]
+    pub protocol: Option<String>,
     /// Proxy to go through [default: $HTTPS_PROXY, else $ALL_PROXY]
     #[arg(long, value_name = "URL", help_heading = "Connection")]
     pub proxy: Option<String>,

@@ -29,7 +29,7 @@ mod tests;
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    bridge,
+    bridge::{self, Era},
     cli::{self, Cli},
     failure::{Failure, Stage},
     ledger, log,
@@ -258,15 +258,28 @@ fn limits(said: &Layers) -> Result<(usize, Duration), Failure> {
     Ok((max_message, idle_timeout))
 }
 
+/// The era that the client speaks; none where it shows that itself.
+fn protocol(said: &Layers) -> Result<Option<Era>, Failure> {
+    let Some(era) = said.first(|layer| &layer.protocol) else { return Ok(None) };
+    match era.value.as_str() {
+        "auto" => Ok(None),
+        "modern" => Ok(Some(Era::Modern)),
+        "legacy" => Ok(Some(Era::Legacy)),
+        _ => Err(era.place.refuse("expected auto, modern or legacy")),
+    }
+}
+
 fn bridge(said: &Layers, url: &UpstreamUrl) -> Result<bridge::Settings, Failure> {
     let (max_message, idle_timeout) = limits(said)?;
     Ok(bridge::Settings {
         uri: url.uri().clone(),
         upstream: url.origin(),
+        websocket: url.is_websocket(),
         max_message,
         idle_timeout,
         max_in_flight: MAX_IN_FLIGHT,
         drain: DRAIN,
+        protocol: protocol(said)?,
         ledger: None,
     })
 }

@@ -151,10 +151,12 @@ impl Demo {
         let settings = bridge::Settings {
             uri: self.url.uri().clone(),
             upstream: self.url.origin(),
+            websocket: false,
             max_message: 1 << 20,
             idle_timeout: Duration::from_secs(60),
             max_in_flight: 64,
             drain: Duration::from_secs(10),
+            protocol: None,
             ledger: None,
         };
         Ok((settings, self.join(flags, false, outbound::join).await?))

@@ -5,9 +5,12 @@
 
 pub mod annotations;
 pub mod conversation;
+pub mod duplex;
 pub mod edit;
+pub mod era;
 pub mod exchange;
 pub mod fault;
+mod handshake;
 pub mod message;
 pub mod metadata;
 mod notification;

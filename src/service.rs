@@ -4,6 +4,7 @@
 //! credential, sent once more. Responses are never collected here.
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body_util::combinators::UnsyncBoxBody;
 use tower::util::BoxCloneSyncService;
 
@@ -36,6 +37,20 @@ pub struct Secrets(pub std::sync::Arc<[http::HeaderValue]>);
 /// with which a gateway may refuse it.
 #[derive(Clone, Debug)]
 pub struct Presented(pub std::sync::Arc<str>);
+
+/// Resolves when a connection that turned into another protocol has outlived the identity it was made
+/// with; attached to the extensions of such responses, whose body can't tell.
+#[derive(Clone)]
+pub struct Outlived(pub std::sync::Arc<dyn Fn() -> BoxFuture<'static, Failure> + Send + Sync>);
+
+/// Marks a request whose response may repeat what it was sent although it is a success: it has
+/// [`Carried`] and [`Secrets`] too.
+#[derive(Clone, Copy, Debug)]
+pub struct Echoing;
+
+/// Marks a request whose path is not shown: a session hangs on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unshown;
 
 /// Marks a request that is a rehearsal: credentials are applied to it, and it is answered with 204
 /// without having been sent. For who wants to know whether all of them can be had.

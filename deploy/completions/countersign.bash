@@ -53,7 +53,7 @@ _countersign() {
 
     case "${cmd}" in
         countersign)
-            opts="-v -h -V --cert --key --key-passphrase --pkcs12 --pkcs12-passphrase --pkcs11-module --spiffe --cacert --system-roots --pinnedpubkey --server-name --server-spiffe-id --tls-min --header --bearer --basic --api-key --headers-helper --jwt --hmac --http-signature --aws-sigv4 --http --proxy --proxy-user --connect-timeout --idle-timeout --max-message --audit-log --config --profile --env-file --verbose --debug --log-format --help --version demo serve headers exec help"
+            opts="-v -h -V --cert --key --key-passphrase --pkcs12 --pkcs12-passphrase --pkcs11-module --spiffe --cacert --system-roots --pinnedpubkey --server-name --server-spiffe-id --tls-min --header --bearer --basic --api-key --headers-helper --jwt --hmac --http-signature --aws-sigv4 --http --protocol --proxy --proxy-user --connect-timeout --idle-timeout --max-message --audit-log --config --profile --env-file --verbose --debug --log-format --help --version demo serve headers exec help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -145,6 +145,10 @@ _countersign() {
                     ;;
                 --http)
                     COMPREPLY=($(compgen -W "auto 1.1 2" -- "${cur}"))
+                    return 0
+                    ;;
+                --protocol)
+                    COMPREPLY=($(compgen -W "auto modern legacy" -- "${cur}"))
                     return 0
                     ;;
                 --proxy)
@@ -243,7 +247,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__headers)
-            opts="-v -h --cert --key --key-passphrase --pkcs12 --pkcs12-passphrase --pkcs11-module --spiffe --cacert --system-roots --pinnedpubkey --server-name --server-spiffe-id --tls-min --header --bearer --basic --api-key --headers-helper --jwt --hmac --http-signature --aws-sigv4 --http --proxy --proxy-user --connect-timeout --idle-timeout --max-message --audit-log --config --profile --env-file --verbose --debug --log-format --help"
+            opts="-v -h --cert --key --key-passphrase --pkcs12 --pkcs12-passphrase --pkcs11-module --spiffe --cacert --system-roots --pinnedpubkey --server-name --server-spiffe-id --tls-min --header --bearer --basic --api-key --headers-helper --jwt --hmac --http-signature --aws-sigv4 --http --protocol --proxy --proxy-user --connect-timeout --idle-timeout --max-message --audit-log --config --profile --env-file --verbose --debug --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -335,6 +339,10 @@ _countersign() {
                     ;;
                 --http)
                     COMPREPLY=($(compgen -W "auto 1.1 2" -- "${cur}"))
+                    return 0
+                    ;;
+                --protocol)
+                    COMPREPLY=($(compgen -W "auto modern legacy" -- "${cur}"))
                     return 0
                     ;;
                 --proxy)
@@ -469,7 +477,7 @@ _countersign() {
             return 0
             ;;
         countersign__subcmd__serve)
-            opts="-v -h --listen --listen-mode --listen-group --listen-cert --listen-key --client-ca --client-name --unsafe-listen --allow-host --allow-origin --allow-uid --require-header --inbound-bearer --max-connections --max-requests --header-timeout --body-timeout --drain-timeout --admin --access-log --healthcheck --demo --cert --key --key-passphrase --pkcs12 --pkcs12-passphrase --pkcs11-module --spiffe --cacert --system-roots --pinnedpubkey --server-name --server-spiffe-id --tls-min --header --bearer --basic --api-key --headers-helper --jwt --hmac --http-signature --aws-sigv4 --http --proxy --proxy-user --connect-timeout --idle-timeout --max-message --audit-log --config --profile --env-file --verbose --debug --log-format --help"
+            opts="-v -h --listen --listen-mode --listen-group --listen-cert --listen-key --client-ca --client-name --unsafe-listen --allow-host --allow-origin --allow-uid --require-header --inbound-bearer --max-connections --max-requests --header-timeout --body-timeout --drain-timeout --admin --access-log --healthcheck --demo --cert --key --key-passphrase --pkcs12 --pkcs12-passphrase --pkcs11-module --spiffe --cacert --system-roots --pinnedpubkey --server-name --server-spiffe-id --tls-min --header --bearer --basic --api-key --headers-helper --jwt --hmac --http-signature --aws-sigv4 --http --protocol --proxy --proxy-user --connect-timeout --idle-timeout --max-message --audit-log --config --profile --env-file --verbose --debug --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -637,6 +645,10 @@ _countersign() {
                     ;;
                 --http)
                     COMPREPLY=($(compgen -W "auto 1.1 2" -- "${cur}"))
+                    return 0
+                    ;;
+                --protocol)
+                    COMPREPLY=($(compgen -W "auto modern legacy" -- "${cur}"))
                     return 0
                     ;;
                 --proxy)

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_countersign_global_optspecs
-    string join \n cert= key= key-passphrase= pkcs12= pkcs12-passphrase= pkcs11-module= spiffe= cacert= system-roots pinnedpubkey= server-name= server-spiffe-id= tls-min= header= bearer= basic= api-key= headers-helper= jwt= hmac= http-signature= aws-sigv4= http= proxy= proxy-user= connect-timeout= idle-timeout= max-message= audit-log= config= profile= env-file= v/verbose debug log-format= h/help V/version
+    string join \n cert= key= key-passphrase= pkcs12= pkcs12-passphrase= pkcs11-module= spiffe= cacert= system-roots pinnedpubkey= server-name= server-spiffe-id= tls-min= header= bearer= basic= api-key= headers-helper= jwt= hmac= http-signature= aws-sigv4= http= protocol= proxy= proxy-user= connect-timeout= idle-timeout= max-message= audit-log= config= profile= env-file= v/verbose debug log-format= h/help V/version
 end
 
 function __fish_countersign_needs_command
@@ -49,6 +49,9 @@ complete -c countersign -n "__fish_countersign_needs_command" -l aws-sigv4 -d 'A
 complete -c countersign -n "__fish_countersign_needs_command" -l http -d 'HTTP version [default: auto]' -r -f -a "auto\t''
 1.1\t''
 2\t''"
+complete -c countersign -n "__fish_countersign_needs_command" -l protocol -d 'The client\'s era of MCP: modern or legacy [default: auto]' -r -f -a "auto\t''
+modern\t''
+legacy\t''"
 complete -c countersign -n "__fish_countersign_needs_command" -l proxy -d 'Proxy to go through [default: $HTTPS_PROXY, else $ALL_PROXY]' -r
 complete -c countersign -n "__fish_countersign_needs_command" -l proxy-user -d 'Who we are to the proxy, the password from a reference' -r
 complete -c countersign -n "__fish_countersign_needs_command" -l connect-timeout -d 'Time to connect in, TLS included: 10, 500ms [default: 10s]' -r
@@ -120,6 +123,9 @@ complete -c countersign -n "__fish_countersign_using_subcommand serve" -l aws-si
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l http -d 'HTTP version [default: auto]' -r -f -a "auto\t''
 1.1\t''
 2\t''"
+complete -c countersign -n "__fish_countersign_using_subcommand serve" -l protocol -d 'The client\'s era of MCP: modern or legacy [default: auto]' -r -f -a "auto\t''
+modern\t''
+legacy\t''"
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l proxy -d 'Proxy to go through [default: $HTTPS_PROXY, else $ALL_PROXY]' -r
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l proxy-user -d 'Who we are to the proxy, the password from a reference' -r
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l connect-timeout -d 'Time to connect in, TLS included: 10, 500ms [default: 10s]' -r
@@ -163,6 +169,9 @@ complete -c countersign -n "__fish_countersign_using_subcommand headers" -l aws-
 complete -c countersign -n "__fish_countersign_using_subcommand headers" -l http -d 'HTTP version [default: auto]' -r -f -a "auto\t''
 1.1\t''
 2\t''"
+complete -c countersign -n "__fish_countersign_using_subcommand headers" -l protocol -d 'The client\'s era of MCP: modern or legacy [default: auto]' -r -f -a "auto\t''
+modern\t''
+legacy\t''"
 complete -c countersign -n "__fish_countersign_using_subcommand headers" -l proxy -d 'Proxy to go through [default: $HTTPS_PROXY, else $ALL_PROXY]' -r
 complete -c countersign -n "__fish_countersign_using_subcommand headers" -l proxy-user -d 'Who we are to the proxy, the password from a reference' -r
 complete -c countersign -n "__fish_countersign_using_subcommand headers" -l connect-timeout -d 'Time to connect in, TLS included: 10, 500ms [default: 10s]' -r

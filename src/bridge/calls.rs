@@ -14,6 +14,7 @@ use tokio::{sync::Notify, task::AbortHandle};
 use super::{
     Audit, Settings,
     exchange::{self, Behind, Content, Outgoing, Wire},
+    socket::{self, Outbox},
     stdout::Stdout,
 };
 use crate::{
@@ -35,7 +36,9 @@ pub(super) struct Calls {
     conversation: Mutex<Conversation>,
     audit: Option<Mutex<Audit>>,
     running: Mutex<HashMap<ExchangeId, AbortHandle>>,
-    /// DELETEs under way.
+    /// What is still to be sent on each WebSocket.
+    sockets: Mutex<HashMap<ExchangeId, Arc<Outbox>>>,
+    /// DELETEs and closing WebSockets under way.
     farewells: Mutex<tokio::task::JoinSet<()>>,
     finished: Notify,
 }
@@ -53,6 +56,7 @@ impl Calls {
             wire: Wire { settings, service, stdout },
             conversation: Mutex::new(conversation),
             running: Mutex::default(),
+            sockets: Mutex::default(),
             farewells: Mutex::default(),
             finished: Notify::new(),
         })
@@ -85,7 +89,15 @@ impl Calls {
                 let content = Content::Listen { resume };
                 self.start(exchange, Outgoing { context, content, awaits }, after);
             }
+            Command::Connect(exchange) => self.connect(exchange),
+            Command::Send(exchange, body) => {
+                if let Some(outbox) = lock(&self.sockets).get(&exchange) {
+                    outbox.push(body);
+                }
+            }
+            Command::Close(exchange) => self.close(exchange),
             Command::Cancel(exchange) => {
+                lock(&self.sockets).remove(&exchange);
                 if let Some(task) = lock(&self.running).remove(&exchange) {
                     task.abort();
                 }
@@ -118,6 +130,44 @@ impl Calls {
             calls.on(Event::Ended(id, end, position));
         });
         lock(&self.running).insert(id, task.abort_handle());
+    }
+
+    fn connect(self: &Arc<Self>, id: ExchangeId) {
+        let calls = Arc::clone(self);
+        let outbox = Arc::new(Outbox::default());
+        lock(&self.sockets).insert(id, Arc::clone(&outbox));
+        let task = tokio::spawn(async move {
+            let mut watch = Watch { calls: &calls, id, ended: false };
+            let on = |event| calls.on(event);
+            let end = socket::run(&calls.wire, &on, id, &outbox).await;
+            watch.ended = true;
+            lock(&calls.sockets).remove(&id);
+            lock(&calls.running).remove(&id);
+            calls.on(Event::Ended(id, end, Position::default()));
+        });
+        lock(&self.running).insert(id, task.abort_handle());
+    }
+
+    /// Closes a WebSocket, in its own time but no more than a farewell has.
+    fn close(&self, id: ExchangeId) {
+        let Some(outbox) = lock(&self.sockets).get(&id).cloned() else { return };
+        let task = lock(&self.running).remove(&id);
+        outbox.close();
+        lock(&self.farewells).spawn(async move {
+            let done = tokio::time::timeout(FAREWELL, outbox.ended()).await;
+            tracing::debug!(in_time = done.is_ok(), "WebSocket closed");
+            if let Some(task) = task {
+                task.abort();
+            }
+        });
+    }
+
+    /// Waits until a WebSocket has taken most of what it was given.
+    pub(super) async fn room(&self) {
+        let outboxes: Vec<Arc<Outbox>> = lock(&self.sockets).values().cloned().collect();
+        for outbox in outboxes {
+            outbox.room().await;
+        }
     }
 
     fn farewell(self: &Arc<Self>, context: Context) {

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, respo
 use http_body_util::BodyExt as _;
 use tower::{Service as _, ServiceExt as _};
 
-use super::{Settings, stdout::Stdout};
+use super::{Settings, endpoint, stdout::Stdout};
 use crate::{
     failure::{Failure, Stage},
     mcp::{
@@ -22,7 +22,7 @@ use crate::{
         refusal::Refusal,
         sse::{self, Decoder},
     },
-    service::{Body, Carried, HttpService, Presented, Request, Response},
+    service::{Body, Carried, Echoing, HttpService, Presented, Request, Response, Unshown},
 };
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -32,7 +32,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const AGENT: HeaderValue =
+pub(super) const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("countersign/", env!("CARGO_PKG_VERSION")));
 
 /// How much of a refusal's body is read, and for how long.
@@ -83,6 +83,10 @@ impl Content {
 fn request(settings: &Settings, outgoing: &Outgoing) -> Request {
     let mut request = Request::default();
     *request.uri_mut() = settings.uri.clone();
+    if let Some(endpoint) = &outgoing.context.endpoint {
+        *request.uri_mut() = endpoint.clone();
+        request.extensions_mut().insert(Unshown);
+    }
     let headers = request.headers_mut();
     headers.reserve(12);
     headers.insert(header::USER_AGENT, AGENT);
@@ -103,6 +107,8 @@ fn request(settings: &Settings, outgoing: &Outgoing) -> Request {
             *request.body_mut() = body.clone();
         }
         Content::Listen { resume } => {
+            request.extensions_mut().insert(Echoing);
+            let headers = request.headers_mut();
             headers.insert(header::ACCEPT, EVENT_STREAM);
             let id = resume.as_ref().and_then(|id| HeaderValue::from_maybe_shared(id.clone()).ok());
             if let Some(id) = id {
@@ -127,20 +133,23 @@ pub(super) async fn run(
     };
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
-        return (refusal(head, body).await, Position::default());
+        let end =
+            endpoint::concealed(refusal(head, body).await, outgoing.context.endpoint.as_ref());
+        return (end, Position::default());
     }
     let patience = wire.settings.idle_timeout;
-    let mut reader = Reader { wire, behind, id, body, patience, read: 0 };
+    let listens = outgoing.content.listens();
+    let mut reader = Reader { wire, behind, id, listens, body, patience, read: 0 };
     let streams = is_type(&head.headers, "text/event-stream");
-    if outgoing.content.listens() && !streams {
+    if listens && !streams {
         // A page where a stream should be: the same as a server without one.
         return (refusal(head, reader.body).await, Position::default());
     }
-    if outgoing.content.listens() || head.headers.contains_key(SESSION) {
+    if listens || head.headers.contains_key(SESSION) {
         (reader.behind.on)(Event::Head(id, session_of(&head.headers)));
     }
     if streams {
-        return reader.events(&outgoing).await;
+        return reader.events(&outgoing, &head.extensions).await;
     }
     let end = match head.status {
         StatusCode::ACCEPTED | StatusCode::NO_CONTENT => reader.nothing().await,
@@ -160,23 +169,24 @@ pub(super) async fn depart(wire: &Wire, outgoing: Outgoing) {
 
 async fn send(wire: &Wire, outgoing: &Outgoing) -> Result<Response, End> {
     let request = request(&wire.settings, outgoing);
-    let mut service = wire.service.clone();
-    let sending = async move { service.ready().await?.call(request).await };
-    let limit = wire.settings.idle_timeout;
     // The stream's head may come with its first event, whenever that is.
-    let answered = if outgoing.content.listens() && outgoing.awaits == Awaits::Stream {
-        Ok(sending.await)
-    } else {
-        tokio::time::timeout(limit, sending).await
-    };
-    match answered {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(failure)) => Err(End::Broken(failure)),
-        Err(_) => Err(End::Idle(limit)),
-    }
+    let patient = outgoing.content.listens() && outgoing.awaits == Awaits::Stream;
+    answer(wire, request, (!patient).then_some(wire.settings.idle_timeout)).await
 }
 
-async fn refusal(head: response::Parts, body: Body) -> End {
+/// The head of the response to `request`.
+pub(super) async fn answer(
+    wire: &Wire,
+    request: Request,
+    limit: Option<Duration>,
+) -> Result<Response, End> {
+    let mut service = wire.service.clone();
+    let sending = async move { service.ready().await?.call(request).await };
+    within(limit, sending).await?.map_err(End::Broken)
+}
+
+/// A response that is no success, with as much of its body as is worth reading.
+pub(super) async fn refusal(head: response::Parts, body: Body) -> End {
     let mut start = BytesMut::new();
     let reading = async {
         let mut body = body;
@@ -217,6 +227,7 @@ struct Reader<'a> {
     wire: &'a Wire,
     behind: Behind<'a>,
     id: ExchangeId,
+    listens: bool,
     body: Body,
     patience: Duration,
     read: usize,
@@ -310,7 +321,11 @@ impl Reader<'_> {
     }
 
     /// An event stream.
-    async fn events(&mut self, outgoing: &Outgoing) -> (End, Position) {
+    async fn events(
+        &mut self,
+        outgoing: &Outgoing,
+        extensions: &http::Extensions,
+    ) -> (End, Position) {
         let mut decoder = Decoder::new(self.wire.settings.max_message);
         let (mut progressed, started) = (false, Instant::now());
         let mut noticed = None;
@@ -330,7 +345,7 @@ impl Reader<'_> {
             let decoded = decoder.push(&piece, |event| events.push(event));
             progressed |= !events.is_empty();
             drop(piece);
-            self.deliver(events, &mut noticed).await;
+            self.deliver(events, &mut noticed, extensions).await;
             if decoded.is_err() {
                 break self.too_large();
             }
@@ -343,8 +358,18 @@ impl Reader<'_> {
     }
 
     /// Reports the messages of the events that one piece completed.
-    async fn deliver(&mut self, events: Vec<sse::Event>, noticed: &mut Option<Instant>) {
+    async fn deliver(
+        &mut self,
+        events: Vec<sse::Event>,
+        noticed: &mut Option<Instant>,
+        extensions: &http::Extensions,
+    ) {
         for event in events {
+            if self.listens && event.kind == "endpoint" {
+                let named = endpoint::named(event.data, extensions);
+                (self.behind.on)(Event::Endpoint(self.id, named));
+                continue;
+            }
             let is_message = event.kind.is_empty() || event.kind == "message";
             if !is_message || event.data.is_empty() {
                 continue;
@@ -357,16 +382,26 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            let answers =
-                message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }));
-            if let Some(since) = noticed.take().filter(|_| answers) {
-                self.wire.stdout.let_read(since).await;
-            }
-            (self.behind.on)(Event::FromServer(self.id, message));
-            if !answers {
-                *noticed = Some(Instant::now());
-            }
+            report(self.wire, self.behind.on, (self.id, message), noticed).await;
         }
+    }
+}
+
+/// Reports a message of the server's; one that answers only once the client has had time to read
+/// what was said just before.
+pub(super) async fn report(
+    wire: &Wire,
+    on: &(dyn Fn(Event) + Send + Sync),
+    (id, message): (ExchangeId, Message),
+    noticed: &mut Option<Instant>,
+) {
+    let answers = message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }));
+    if let Some(since) = noticed.take().filter(|_| answers) {
+        wire.stdout.let_read(since).await;
+    }
+    on(Event::FromServer(id, message));
+    if !answers {
+        *noticed = Some(Instant::now());
     }
 }
 

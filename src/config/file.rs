@@ -23,7 +23,7 @@ use super::{
 };
 
 /// The keys of a profile.
-pub(super) const KEYS: [&str; 33] = [
+pub(super) const KEYS: [&str; 34] = [
     "url",
     "cert",
     "key",
@@ -48,6 +48,7 @@ pub(super) const KEYS: [&str; 33] = [
     "http_signature",
     "aws_sigv4",
     "http",
+    "protocol",
     "proxy",
     "proxy_user",
     "connect_timeout",
@@ -171,6 +172,7 @@ fn set(layer: &mut Layer, item: &Item<'_>) -> Result<(), Failure> {
         }
         "aws_sigv4" => layer.sent.push(item.stated(Sent::AwsSigv4(sent::AwsSigv4::read(item)?))),
         "http" => layer.http = Some(item.scalar()?),
+        "protocol" => layer.protocol = Some(item.scalar()?),
         "proxy" => layer.proxy = Some(item.string()?),
         "proxy_user" => layer.proxy_user = Some(item.stated(item.login()?)),
         "connect_timeout" => layer.connect_timeout = Some(item.scalar()?),

@@ -42,6 +42,7 @@ pub(super) fn layer(said: &Bridge) -> Result<Layer, Failure> {
         tls_min: text("--tls-min", &said.tls_min),
         http: text("--http", &said.http),
         sent: sent(said)?,
+        protocol: text("--protocol", &said.protocol),
         proxy: text("--proxy", &said.proxy),
         proxy_user: stated(login, &said.proxy_user, forms::login)?,
         connect_timeout: text("--connect-timeout", &said.connect_timeout),

@@ -33,6 +33,7 @@ pub(super) struct Layer {
     pub(super) tls_min: Option<Stated<String>>,
     pub(super) http: Option<Stated<String>>,
     pub(super) sent: Vec<Stated<Sent>>,
+    pub(super) protocol: Option<Stated<String>>,
     pub(super) proxy: Option<Stated<String>>,
     pub(super) proxy_user: Option<Stated<Login>>,
     pub(super) connect_timeout: Option<Stated<String>>,

@@ -75,6 +75,20 @@ impl Routed {
     pub(super) fn only(config: Config) -> Self {
         Self { name: "default".to_owned(), host: None, prefix: None, config }
     }
+
+    /// Refuses what only the bridge speaks.
+    fn over_http(&self) -> Result<(), Failure> {
+        let url = &self.config.upstream.url;
+        if !url.is_websocket() {
+            return Ok(());
+        }
+        let (name, scheme) = (&self.name, if url.is_https() { "https" } else { "http" });
+        let what = format!("route {name}: expected a URL with {scheme}://, found {}", url.origin());
+        Err(Failure::new(Stage::Configuration, what).hint(format!(
+            "write it with {scheme}://: a sidecar forwards HTTP, and WebSockets pass through it as \
+             they are"
+        )))
+    }
 }
 
 impl Sidecar {
@@ -148,6 +162,7 @@ pub(super) fn settle(
     (max_message, response): (usize, Duration),
     routes: Vec<Routed>,
 ) -> Result<Sidecar, Failure> {
+    routes.iter().try_for_each(Routed::over_http)?;
     let time = |of: fn(&Said) -> &Option<Stated<String>>, default| match first(said, of) {
         None => Ok(default),
         Some(time) => forms::duration(&time.value).map_err(|what| time.place.refuse(what)),

@@ -144,6 +144,7 @@ fn a_url_that_cannot_be_used_says_what_to_do() {
 fn flags_come_before_the_profile() {
     let given = Given::url().profile(
         "connect_timeout = 3\nidle_timeout = '1m'\nmax_message = '1MiB'\ntls_min = 1.3\nhttp = 2\n\
+         protocol = 'legacy'\n\
          server_name = 'a.example'\nproxy = 'http://p.example:3128'",
     );
     let config = given.config(&[]);
@@ -152,6 +153,7 @@ fn flags_come_before_the_profile() {
     assert_eq!(config.bridge.max_message, 1 << 20);
     assert!(matches!(config.tls.minimum, Minimum::Tls13));
     assert!(matches!(config.tls.http, Http::Two));
+    assert_eq!(config.bridge.protocol, Some(Era::Legacy));
     assert_eq!(config.tls.server_name.as_deref(), Some("a.example"));
     assert_eq!(config.upstream.proxy.explicit.as_deref(), Some("http://p.example:3128"));
 
@@ -161,6 +163,7 @@ fn flags_come_before_the_profile() {
         "--max-message=8192",
         "--tls-min=1.2",
         "--http=1.1",
+        "--protocol=auto",
         "--server-name=b.example",
         "--proxy=http://q.example:3128",
     ]);
@@ -169,6 +172,7 @@ fn flags_come_before_the_profile() {
     assert_eq!(config.bridge.max_message, 8192);
     assert!(matches!(config.tls.minimum, Minimum::Tls12));
     assert!(matches!(config.tls.http, Http::One));
+    assert_eq!(config.bridge.protocol, None);
     assert_eq!(config.tls.server_name.as_deref(), Some("b.example"));
     assert_eq!(config.upstream.proxy.explicit.as_deref(), Some("http://q.example:3128"));
 }
@@ -180,6 +184,11 @@ fn numbers_out_of_form_are_named() {
     given.refuses(&["--idle-timeout", "0"], "--idle-timeout: expected a time, found zero", "");
     given.refuses(&["--max-message", "64"], "--max-message: expected at least 4KiB", "");
     Given::url().profile("tls_min = 1.1").refuses(&[], "c.toml:2: tls_min: expected 1.2 or", "");
+    Given::url().profile("protocol = 'old'").refuses(
+        &[],
+        "c.toml:2: protocol: expected auto, modern or legacy",
+        "",
+    );
     Given::url().profile("http = 3").refuses(&[], "c.toml:2: http: expected auto, 1.1 or 2", "");
 }
 

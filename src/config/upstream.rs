@@ -24,12 +24,13 @@ pub(super) fn settle(said: &Layers, scope: &Scope<'_>) -> Result<Settings, Failu
         Some(time) => forms::duration(&time.value).map_err(|what| time.place.refuse(what))?,
         None => CONNECT_TIMEOUT,
     };
+    let url = url(said, scope)?;
     Ok(Settings {
-        url: url(said, scope)?,
+        upgrades: url.is_websocket(),
+        url,
         proxy: proxy(said, scope)?,
         connect_timeout,
         maximum_age: MAXIMUM_AGE,
-        upgrades: false,
     })
 }
 

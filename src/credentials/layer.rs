@@ -22,12 +22,13 @@ use super::{Credential, Generation, headers};
 use crate::{
     failure::Failure,
     secret,
-    service::{Carried, HttpService, Rehearsal, Request, Response, Secrets},
+    service::{Carried, Echoing, HttpService, Rehearsal, Request, Response, Secrets},
 };
 
 /// `inner` with the credentials of `stack` on every request.
 ///
-/// Responses that are not 2xx come back with [`Carried`] in their extensions.
+/// Responses that are not 2xx come back with [`Carried`] in their extensions, and so do those to
+/// requests with [`Echoing`].
 #[must_use]
 pub fn carry(stack: Vec<Arc<dyn Credential>>, inner: HttpService) -> HttpService {
     let stack = Arc::new(Stack::new(stack));
@@ -103,6 +104,7 @@ impl Stack {
         if request.extensions().get::<Rehearsal>().is_some() {
             return self.rehearse(request).await;
         }
+        let echoing = request.extensions().get::<Echoing>().is_some();
         // The map of headers is the one thing in a request that is dear to clone.
         let spare = self.renewable.then(|| request.clone());
         let mut attempt = self.send(request, &mut inner).await?;
@@ -124,7 +126,7 @@ impl Stack {
             }
         }
         let Attempt { mut response, carried, secrets, .. } = attempt;
-        if !response.status().is_success() {
+        if echoing || !response.status().is_success() {
             response.extensions_mut().insert(Secrets(secrets.into()));
             // What later stages added, such as cookies, is told by them.
             let later = response.extensions_mut().remove::<Carried>();

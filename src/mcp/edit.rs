@@ -31,6 +31,12 @@ pub fn member<'a>(text: &'a [u8], path: &[&str]) -> Option<&'a RawValue> {
     })
 }
 
+/// The members of the object `text` in their order, doubled ones included; none where it is no object.
+#[must_use]
+pub fn members(text: &str) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
+    serde_json::from_str(text).ok().map(|Members(members)| members)
+}
+
 /// `text` with `edits`, which must not overlap; none where it is no JSON, or a step of a path is
 /// something else than an object.
 #[must_use]

@@ -3,10 +3,10 @@
 //! Each era of MCP is one such machine. Events come in, commands go out; whoever carries them out
 //! knows HTTP and clocks, and nothing of the protocol.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Uri};
 
 use super::{
     message::{Id, Message},
@@ -51,6 +51,8 @@ pub enum Event {
     Head(ExchangeId, Option<http::HeaderValue>),
     /// The server sent a message on an exchange.
     FromServer(ExchangeId, Message),
+    /// A stream that is listened to said where messages are to be posted.
+    Endpoint(ExchangeId, Endpoint),
     /// An exchange ended.
     Ended(ExchangeId, End, Position),
     /// A timer that was asked for ran out.
@@ -59,6 +61,17 @@ pub enum Event {
     ClientClosed,
     /// What is still in flight has waited long enough for the end.
     Expired,
+}
+
+/// An endpoint as a stream named it.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The reference, in the server's words.
+    pub reference: Bytes,
+    /// The sensitive values that the stream was asked for with.
+    pub carried: Arc<[HeaderValue]>,
+    /// Those of them that are secrets without doubt.
+    pub secrets: Arc<[HeaderValue]>,
 }
 
 /// What is to be done, in this order.
@@ -88,6 +101,12 @@ pub enum Command {
         /// The pause.
         after: Duration,
     },
+    /// Open a WebSocket: `Head` says that it is open, `Ended` that it is no more.
+    Connect(ExchangeId),
+    /// Send a message on a WebSocket.
+    Send(ExchangeId, Bytes),
+    /// Close a WebSocket once all that was to be sent on it is; it brings no more events.
+    Close(ExchangeId),
     /// Drop an exchange; it brings no more events.
     Cancel(ExchangeId),
     /// Write a line to the client.
@@ -124,6 +143,29 @@ pub enum Timer {
     Probe(ExchangeId),
     /// The call so counted has waited long enough for the client to go on with it.
     Held(u64),
+    /// What was due on a channel, named by an exchange of its machine.
+    Channel(ExchangeId, Due),
+    /// The subscription so counted has had its time to be acknowledged, or its pause.
+    Subscription(u64),
+    /// It is time to ask a server again that wanted to be asked later.
+    Again(u64),
+}
+
+/// What a timer of a channel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The channel must be open.
+    Open,
+    /// The session must be replaced.
+    Session,
+    /// `notifications/initialized` has had its time.
+    Confirm,
+    /// It is time to try to open the channel again.
+    Reopen,
+    /// The channel has lasted long enough to count as a good one.
+    Lasting,
+    /// A part of the idle limit is over.
+    Beat,
 }
 
 /// Names one exchange; a resumed stream keeps the name of the exchange it continues.
@@ -141,6 +183,8 @@ pub struct Context {
     pub version: Option<HeaderValue>,
     /// `Mcp-Method`, `Mcp-Name`, `Mcp-Param-*`; none before 2026-07-28.
     pub mirrored: Option<Box<[(HeaderName, HeaderValue)]>>,
+    /// Where it goes instead of the configured URL, on the same origin; HTTP+SSE alone.
+    pub endpoint: Option<Uri>,
 }
 
 /// How far an event stream was followed.

@@ -15,6 +15,17 @@ use super::message::Message;
 /// The member of `_meta` that makes a request a modern one (versioning, "Terminology").
 pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
+/// Who asks (basic, "_meta").
+pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+/// What the client can do.
+pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// From which level on log messages are wanted.
+pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+/// Who answers, in the `_meta` of a result.
+pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+/// Which subscription a notification belongs to.
+pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 

@@ -19,6 +19,10 @@ use crate::{
 
 /// The headers of a request do not fit its body (2026-07-28 basic, "Error Codes").
 pub const HEADER_MISMATCH: i64 = -32_020;
+/// A request needs a capability that the client has not declared (the same table).
+pub const MISSING_CAPABILITY: i64 = -32_021;
+/// The server does not speak the revision of a request (the same table).
+pub const UNSUPPORTED_VERSION: i64 = -32_022;
 /// JSON-RPC 2.0 section 5.1.
 pub const METHOD_NOT_FOUND: i64 = -32_601;
 
@@ -195,7 +199,7 @@ impl Refusal {
     }
 
     /// `text` without sensitive values and control characters, cut to size.
-    fn clean(&self, text: &str) -> String {
+    pub(super) fn clean(&self, text: &str) -> String {
         let text = redaction::clean(text, &*self.carried);
         let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
         printable.take(QUOTE).collect()
@@ -234,7 +238,7 @@ pub fn error_says_session_lost(error: &[u8], named: bool) -> bool {
 
 /// Whether words of a server say that it does not know the session.
 fn says_session_lost(text: &str) -> bool {
-    const SHAPES: [&str; 14] = [
+    const SHAPES: [&str; 15] = [
         "session not found",
         "session id not found",
         "no valid session",
@@ -247,6 +251,7 @@ fn says_session_lost(text: &str) -> bool {
         "session does not exist",
         "no such session",
         "no active session",
+        "no transport found for session",
         "missing session",
         "server not initialized",
     ];
@@ -306,6 +311,7 @@ mod tests {
             ),
             (400, "Invalid session ID"),
             (400, "Bad Request: Missing session ID"),
+            (400, "No transport found for sessionId"),
             (401, "Unauthorized: Session not found"),
             (400, r#"{"error":"session_expired"}"#),
         ];

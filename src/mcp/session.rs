@@ -6,9 +6,8 @@
 //! is replaced without the client doing anything (`recovery`).
 
 mod arrival;
-mod call;
-mod ending;
-mod handshake;
+pub(super) mod call;
+pub(super) mod ending;
 mod recovery;
 #[cfg(test)]
 mod tests;
@@ -19,13 +18,11 @@ use std::{
     time::Duration,
 };
 
-use self::{
-    call::{Exchange, Role},
-    handshake::Handshake,
-};
+use self::call::{Exchange, Role};
 use super::{
     exchange::{Awaits, Command, Context, End, Event, ExchangeId, Limits, Position, Timer},
     fault,
+    handshake::Handshake,
     message::{Envelope, Id, Message},
     notification, outcome,
 };
@@ -135,6 +132,8 @@ impl Session {
             Event::FromClient(message) => self.client_sent(message),
             Event::Head(exchange, session) => self.head(exchange, session),
             Event::FromServer(exchange, message) => self.server_sent(exchange, &message),
+            // A word of HTTP+SSE, the transport before sessions had ids.
+            Event::Endpoint(..) => {}
             Event::Ended(exchange, end, position) => self.ended(exchange, end, position),
             Event::Elapsed(timer) => self.elapsed(timer),
             Event::ClientClosed => self.closing = true,
@@ -165,6 +164,21 @@ impl Session {
     /// The unanswered request that an exchange carries, if that is what it carries.
     pub(super) fn carried(&self, exchange: ExchangeId) -> Option<&Id> {
         self.exchanges.get(&exchange)?.unanswered.first()
+    }
+
+    /// Gives up the client's `initialize` on `exchange`, and all that waits for it, to another machine;
+    /// none where `exchange` carries none.
+    pub fn surrender(&mut self, exchange: ExchangeId) -> Option<Vec<Message>> {
+        let opens = |it: &Exchange| it.role == Role::Open { own: false };
+        self.exchanges.get(&exchange).filter(|it| opens(it))?;
+        let message = self.exchanges.remove(&exchange)?.message?;
+        (self.phase, self.handshake) = (Phase::Idle, None);
+        let held = std::mem::take(&mut self.held).into_iter().map(|(message, _)| message);
+        let given: Vec<Message> = std::iter::once(message).chain(held).collect();
+        for id in given.iter().flat_map(Message::request_ids) {
+            self.open.remove(id);
+        }
+        Some(given)
     }
 
     fn client_sent(&mut self, message: Message) {

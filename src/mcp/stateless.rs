@@ -16,6 +16,7 @@ use std::{collections::HashMap, time::Duration};
 use self::mismatch::Relisting;
 use super::{
     annotations::Annotations,
+    era::Era,
     exchange::{Awaits, Command, Context, Event, ExchangeId, Limits, Timer},
     fault,
     message::{Envelope, Id, Message},
@@ -27,15 +28,6 @@ use crate::failure::{Failure, Stage};
 /// How long a server may take to say which era it is of: an old one may say nothing at all (stdio,
 /// "Backward Compatibility").
 const PROBE: Duration = Duration::from_secs(10);
-
-/// What an upstream speaks (versioning, "Terminology").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Era {
-    /// Requests that say all of themselves: 2026-07-28 and later.
-    Modern,
-    /// Sessions that are opened by `initialize`: 2025-11-25 and earlier.
-    Legacy,
-}
 
 /// The stateless exchanges. See the module's head.
 #[derive(Debug)]
@@ -108,7 +100,7 @@ impl Stateless {
         match event {
             Event::FromClient(message) => self.client_sent(message),
             // There are no sessions here ("Earlier Streamable HTTP Revisions").
-            Event::Head(..) => {}
+            Event::Head(..) | Event::Endpoint(..) => {}
             Event::FromServer(exchange, message) => self.server_sent(exchange, &message),
             Event::Ended(exchange, end, _) => self.ended(exchange, end),
             Event::Elapsed(Timer::Probe(exchange)) => self.probe_elapsed(exchange),
@@ -207,7 +199,7 @@ impl Stateless {
             mirrored.extend(self.annotations.headers(tool, metadata.arguments));
         }
         let version = metadata.version_header();
-        Context { session: None, version, mirrored: Some(mirrored.into()) }
+        Context { session: None, version, mirrored: Some(mirrored.into()), endpoint: None }
     }
 
     fn name(&mut self) -> ExchangeId {

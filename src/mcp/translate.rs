@@ -1,7 +1,7 @@
-//! Between the eras: each translator stands on the client side of a machine of the other era, and
-//! speaks that of the client.
+//! Between the eras: machines that stand on the client side of another era's machine.
 //!
-//! What passes through is edited in its place and never written anew; what it does not understand
-//! passes unchanged.
+//! What the client says is rewritten into the era of the upstream, and what the upstream says back into
+//! the client's. What neither era defines passes as it is, and large results are spliced, not read.
 
 pub mod backward;
+pub mod forward;

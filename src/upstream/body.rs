@@ -19,6 +19,7 @@ use tokio::{sync::watch, time::sleep};
 use super::{broken, url::UpstreamUrl};
 use crate::{
     failure::{Failure, Stage},
+    service::Outlived,
     tls::Tls,
 };
 
@@ -71,6 +72,20 @@ async fn aged(mut tls: watch::Receiver<Arc<Tls>>, generation: Arc<Tls>, age: Dur
     sleep(age).await;
 }
 
+fn rotated(upstream: &UpstreamUrl) -> String {
+    let peer = upstream.authority();
+    format!("the identity was rotated: a stream of {peer} from before it was ended")
+}
+
+/// The same for what has no body any more.
+pub(super) fn outlived(generation: Arc<Tls>, source: Arc<Source>) -> Outlived {
+    Outlived(Arc::new(move || {
+        let (generation, source) = (Arc::clone(&generation), Arc::clone(&source));
+        let aged = aged(source.tls.clone(), generation, source.maximum_age);
+        aged.map(move |()| Failure::new(Stage::Response, rotated(&source.upstream))).boxed()
+    }))
+}
+
 impl Body for Arriving {
     type Data = Bytes;
     type Error = Failure;
@@ -104,8 +119,8 @@ impl Body for Arriving {
         if aged.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        let peer = this.source.upstream.authority();
-        this.fail(format!("the identity was rotated: a stream of {peer} from before it was ended"))
+        let what = rotated(&this.source.upstream);
+        this.fail(what)
     }
 
     fn is_end_stream(&self) -> bool {

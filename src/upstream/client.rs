@@ -24,7 +24,7 @@ use tower::service_fn;
 
 use super::{
     Settings,
-    body::{Arriving, Source},
+    body::{self, Arriving, Source},
     broken,
     connector::Connector,
     heads,
@@ -202,6 +202,10 @@ impl Upstream {
             response.extensions_mut().insert(Presented(identity.to_string().into()));
         }
         let source = Arc::clone(&self.source);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let outlived = body::outlived(Arc::clone(&generation), Arc::clone(&source));
+            response.extensions_mut().insert(outlived);
+        }
         response.map(|body| Body::new(Arriving::new(body, (generation, load), source, listens)))
     }
 }

@@ -5,7 +5,10 @@ use std::{fmt, time::Instant};
 
 use http::{HeaderMap, HeaderValue, Response, header};
 
-use crate::{redaction, service::Request};
+use crate::{
+    redaction,
+    service::{Request, Unshown},
+};
 
 /// What a server says of itself and of the body; anything else may be a secret or an echo of one.
 const HARMLESS: [header::HeaderName; 8] = [
@@ -58,6 +61,9 @@ struct Path<'a>(&'a Request);
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.extensions().get::<Unshown>().is_some() {
+            return f.write_str("<redacted>");
+        }
         let secret = self.0.headers().values().filter(|value| value.is_sensitive());
         f.write_str(&redaction::clean(self.0.uri().path(), secret))
     }

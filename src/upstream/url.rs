@@ -1,6 +1,6 @@
 //! The URL of the upstream, checked once.
 //!
-//! What passes is https, or http to this very machine, without a user and without a fragment. The
+//! What passes is https or wss, or http and ws to this very machine, without a user and without a fragment. The
 //! host is normalised (IDNA, numbers as addresses); path and query stay as they were given. No
 //! error repeats a path or a query, which people put tokens in.
 
@@ -18,6 +18,7 @@ pub struct UpstreamUrl {
     host: String,
     port: u16,
     loopback: bool,
+    websocket: bool,
 }
 
 impl UpstreamUrl {
@@ -25,8 +26,8 @@ impl UpstreamUrl {
     ///
     /// # Errors
     ///
-    /// At [`Stage::Configuration`]: it is no URL, its scheme is not https (http is for loopback
-    /// alone), or it holds a user or a fragment.
+    /// At [`Stage::Configuration`]: it is no URL, its scheme is neither https nor wss (http and ws are
+    /// for loopback alone), or it holds a user or a fragment.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         // URL parsers skip white space and read `\` as `/`: what they then see is not what a
         // person who checked the URL saw.
@@ -45,11 +46,14 @@ impl UpstreamUrl {
         if target.contains('#') {
             return Err(refused("the URL has a fragment (#), which no server ever sees"));
         }
+        let (scheme, websocket) = carrier(scheme)?;
         let (base, host) = base(scheme, authority)?;
         let loopback = is_loopback(&host);
         if base.scheme() == "http" && !loopback {
-            return Err(refused(format!("plain http:// to {host} is refused"))
-                .hint("use https://; http:// is for 127.0.0.1, ::1 and localhost"));
+            let (plain, instead) = if websocket { ("ws", "wss") } else { ("http", "https") };
+            return Err(refused(format!("plain {plain}:// to {host} is refused")).hint(format!(
+                "use {instead}://; {plain}:// is for 127.0.0.1, ::1 and localhost"
+            )));
         }
         let port = base.port_or_known_default().unwrap_or_default();
         let uri = uri(&base, target)?;
@@ -58,10 +62,10 @@ impl UpstreamUrl {
             Host::Ipv6(address) => address.to_string(),
             host => host.to_string(),
         };
-        Ok(Self { uri, host, port, loopback })
+        Ok(Self { uri, host, port, loopback, websocket })
     }
 
-    /// The whole URL, as requests have it.
+    /// The whole URL, as requests have it: the handshake of a WebSocket is one over HTTP.
     #[must_use]
     pub fn uri(&self) -> &Uri {
         &self.uri
@@ -89,7 +93,18 @@ impl UpstreamUrl {
     #[must_use]
     pub fn origin(&self) -> String {
         let authority = self.uri.authority().map_or("", |authority| authority.as_str());
-        format!("{}://{authority}", self.scheme())
+        let scheme = match (self.websocket, self.is_https()) {
+            (false, _) => self.scheme(),
+            (true, true) => "wss",
+            (true, false) => "ws",
+        };
+        format!("{scheme}://{authority}")
+    }
+
+    /// Whether it is reached by WebSocket.
+    #[must_use]
+    pub fn is_websocket(&self) -> bool {
+        self.websocket
     }
 
     /// The path without the query, for logs.
@@ -147,11 +162,19 @@ pub(super) fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
+/// The scheme of the requests behind a scheme, and whether they open a WebSocket (RFC 6455, section 3).
+fn carrier(scheme: &str) -> Result<(&'static str, bool), Failure> {
+    match scheme.to_ascii_lowercase().as_str() {
+        "https" => Ok(("https", false)),
+        "http" => Ok(("http", false)),
+        "wss" => Ok(("https", true)),
+        "ws" => Ok(("http", true)),
+        _ => Err(refused(format!("expected a URL with https:// or wss://, found {scheme}://"))),
+    }
+}
+
 /// The part of the URL that is normalised.
 fn base(scheme: &str, authority: &str) -> Result<(Url, Host), Failure> {
-    if !["https", "http"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-        return Err(refused(format!("expected a URL with https://, found {scheme}://")));
-    }
     let base = Url::parse(&format!("{scheme}://{authority}/"))
         .map_err(|error| refused(format!("the host of the URL does not hold: {error}")))?;
     match base.host() {
@@ -254,6 +277,21 @@ mod tests {
             assert_eq!(failure.stage(), Stage::Configuration);
             assert!(failure.next_step().unwrap().contains("https://"), "{failure}");
         }
+    }
+
+    #[test]
+    fn a_websocket_is_opened_by_a_request_of_http_and_told_by_its_own_scheme() {
+        let url = parsed("WSS://A.example/mcp?token=canary");
+        assert!(url.is_websocket() && url.is_https());
+        assert_eq!(url.uri(), "https://a.example/mcp?token=canary");
+        assert_eq!((url.port(), url.to_string().as_str()), (443, "wss://a.example/mcp"));
+        let plain = parsed("ws://localhost:81/");
+        assert!(plain.is_websocket() && !plain.is_https());
+        assert_eq!(plain.origin(), "ws://localhost:81");
+        assert!(!parsed("https://a.example/").is_websocket());
+        let failure = UpstreamUrl::parse("ws://a.example/").unwrap_err();
+        assert!(failure.what().contains("ws://"), "{failure}");
+        assert!(failure.next_step().unwrap().contains("wss://"), "{failure}");
     }
 
     #[test]

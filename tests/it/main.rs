@@ -6,6 +6,7 @@
 
 mod chaos;
 mod command;
+mod corpora;
 mod credentials;
 mod demo;
 mod front;
@@ -17,6 +18,8 @@ mod packages;
 mod rotation;
 mod session;
 mod sidecar;
+mod stateless;
 mod streams;
 mod support;
 mod tls;
+mod transports;

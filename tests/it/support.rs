@@ -34,6 +34,7 @@
 //! - `sidecar`: `Sidecar` is `countersign serve` before an upstream; `Line` speaks HTTP/1.1 to it byte
 //!   by byte, `Two` HTTP/2; `finish` tells what it refused.
 //! - `agent`: `Agent` is a SPIFFE agent: `endpoint()`, `push(svid, roots)`.
+//! - `duplex`: `Duplex` is a server behind one channel, HTTP+SSE or a WebSocket.
 //! - `tunnel`: `Tunnel` is a CONNECT proxy that leads every name to one upstream.
 //!
 //! `proof` tests the support itself, with a client that is not the one under test.
@@ -43,6 +44,7 @@
 
 #[cfg(feature = "spiffe")]
 pub mod agent;
+pub mod duplex;
 pub mod jsonrpc;
 pub mod pki;
 pub mod process;

@@ -11,10 +11,10 @@ use http::HeaderValue;
 use super::{
     Command, Context, ExchangeId, MAX_ASKED, Offered, Phase, Session,
     call::{Exchange, Role},
-    handshake::Agreed,
 };
 use crate::mcp::{
     fault,
+    handshake::Agreed,
     message::{Envelope, Id, Message},
     refusal,
 };
@@ -168,7 +168,7 @@ impl Session {
         }
         match agreed {
             Some(agreed) => {
-                self.context = Context { session, version: agreed.version, mirrored: None };
+                self.context = Context { session, version: agreed.version, ..Context::default() };
                 self.phase = Phase::Opened;
                 tracing::info!(epoch = self.epoch, version = ?self.context.version, "session opened");
             }

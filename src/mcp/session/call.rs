@@ -77,6 +77,6 @@ impl Exchange {
 }
 
 /// The pause after `failures` failures in a row: 1 s, doubled up to 30 s.
-pub(super) fn backoff(failures: u32) -> Duration {
+pub(in crate::mcp) fn backoff(failures: u32) -> Duration {
     Duration::from_secs(1 << failures.min(5)).min(Duration::from_secs(30))
 }

@@ -276,7 +276,7 @@ fn answers(message: &Message, exchange: &Exchange) -> bool {
 
 /// Whether a message of the client's is about a request of one session, and means nothing in
 /// another.
-pub(super) fn belongs_to_session(message: &Message) -> bool {
+pub(in crate::mcp) fn belongs_to_session(message: &Message) -> bool {
     message.envelopes().iter().any(|envelope| match envelope {
         Envelope::Notification { method } => {
             matches!(&**method, "notifications/cancelled" | "notifications/progress")
@@ -294,7 +294,7 @@ fn worth_asking_again(status: StatusCode) -> bool {
 }
 
 /// A request that was refused for its session twice; sent on, it might go round for ever.
-fn lost_again(upstream: &str, status: StatusCode) -> Failure {
+pub(in crate::mcp) fn lost_again(upstream: &str, status: StatusCode) -> Failure {
     let what = format!("{upstream} lost the session again, as soon as it was replaced ({status})");
     Failure::new(Stage::Response, what).hint(
         "several instances that do not share their sessions may stand behind it: its load \

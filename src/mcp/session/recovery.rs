@@ -10,11 +10,10 @@ use super::{
     Command, Context, Phase, Session, Timer,
     call::{Exchange, Role, backoff},
     fault,
-    handshake::Agreed,
 };
 use crate::{
     failure::{Failure, Stage},
-    mcp::notification,
+    mcp::{handshake::Agreed, notification},
 };
 
 impl Session {
@@ -102,7 +101,7 @@ impl Session {
             .hint("restart the MCP client's connection to this server");
             return self.reopening_failed(&failure);
         };
-        self.context = Context { session, version: agreed.version, mirrored: None };
+        self.context = Context { session, version: agreed.version, ..Context::default() };
         tracing::info!(epoch = self.epoch, "session replaced");
         for list in agreed.lists {
             self.out.push(Command::Deliver(notification::list_changed(list)));

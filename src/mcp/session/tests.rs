@@ -84,6 +84,9 @@ impl Table {
                 Command::After(_, timer) => Did::After(timer),
                 Command::End(_) => Did::End,
                 Command::Finished => Did::Finished,
+                Command::Connect(_) | Command::Send(..) | Command::Close(_) => {
+                    panic!("{command:?}")
+                }
             })
             .collect()
     }

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{Call, Era, Kind, Stateless};
+use super::{Call, Kind, Stateless};
 use crate::mcp::{
+    era::Era,
     exchange::{Command, ExchangeId},
     fault,
     message::{Envelope, Id, Message},

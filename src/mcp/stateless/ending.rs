@@ -4,10 +4,11 @@
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::{Call, Era, Kind, Stateless};
+use super::{Call, Kind, Stateless};
 use crate::{
     failure::{Failure, Stage},
     mcp::{
+        era::Era,
         exchange::{Command, End, ExchangeId},
         fault,
         message::{Envelope, Id},

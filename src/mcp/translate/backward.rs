@@ -123,7 +123,8 @@ impl Backward {
                 self.due.push_back((self.leg_of(count), event));
             }
             Event::Elapsed(Timer::Held(count)) => self.overdue(count),
-            Event::Elapsed(Timer::Probe(_)) => {}
+            // Words of machines that are none of these.
+            Event::Endpoint(..) | Event::Elapsed(_) => {}
             Event::ClientClosed => self.close(),
             Event::Expired => self.expire(),
         }

@@ -81,8 +81,8 @@ fn a_program_is_not_run_before_the_client_speaks() {
     let bridge = Client::bridge(&pki, &upstream).args(["--bearer", &program.reference()]);
     let mut client = Client::start(&bridge);
     // Answered without the upstream: the program was up, and had started nothing.
-    let id = client.request("server/discover", json!({}));
-    client.error(&id);
+    client.send("{");
+    client.wait("-32700", |message| message["error"]["code"] == -32_700);
     assert_eq!(program.runs(), 0);
     client.handshake();
     assert_eq!(program.runs(), 1);

@@ -101,8 +101,8 @@ fn the_parents_death_ends_it_before_any_session() {
     let upstream = Upstream::mutual(&pki);
     let mut client = Client::start(&Client::bridge(&pki, &upstream).under_a_parent());
     // Once it answers it has seen its parent, which can't be told from another before.
-    let probe = client.request("server/discover", Value::Null);
-    client.error(&probe);
+    client.send("{");
+    client.wait("-32700", |message| message["error"]["code"] == -32_700);
     client.process.kill_parent();
     client.process.wait_gone(DEADLINE);
     assert_eq!(upstream.record().connections.len(), 0);

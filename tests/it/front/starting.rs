@@ -16,13 +16,19 @@ fn a_start_without_a_message_reaches_nobody() {
 }
 
 #[test]
-fn a_probe_for_another_era_is_answered_at_once_and_reaches_nobody() {
+fn a_probe_for_another_era_is_refused_after_one_round_trip_and_opens_no_session() {
     let pki = Pki::new();
     let upstream = Upstream::mutual(&pki);
     let mut client = Client::start(&Client::bridge(&pki, &upstream));
-    let id = client.request("server/discover", json!({"_meta": {}}));
-    assert_eq!(client.error(&id)["code"], -32_601);
-    assert_eq!(upstream.record().connections.len(), 0);
+    for _ in 0..2 {
+        let id = client.request("server/discover", json!({"_meta": {}}));
+        let error = client.error(&id);
+        assert_eq!(error["code"], -32_601);
+        assert!(error["message"].as_str().unwrap().contains("initialize"), "{error}");
+    }
+    // What it showed is remembered.
+    assert_eq!(upstream.seen().len(), 1);
+    assert_eq!(upstream.sessions().len(), 0);
     client.handshake();
     let id = client.request("server/discover", Value::Null);
     assert_eq!(client.error(&id)["message"], "no method server/discover", "the server's own");

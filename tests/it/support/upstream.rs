@@ -5,6 +5,7 @@
 mod connection;
 mod exchange;
 mod mcp;
+mod modern;
 mod options;
 mod seen;
 mod stream;
@@ -43,6 +44,7 @@ struct Shared {
     script: Script,
     wires: connection::Wires,
     mcp: mcp::Mcp,
+    modern: modern::Modern,
 }
 
 impl Shared {
@@ -99,6 +101,7 @@ impl Upstream {
             script: Script::default(),
             wires: connection::Wires::default(),
             mcp: mcp::Mcp::default(),
+            modern: modern::Modern::default(),
         };
         let upstream = Self {
             shared: Arc::new(shared),
@@ -109,6 +112,11 @@ impl Upstream {
         };
         upstream.up();
         upstream
+    }
+
+    /// What it does where it is `modern`.
+    pub fn modern(&self) -> &modern::Modern {
+        &self.shared.modern
     }
 
     /// Its URL by address.

@@ -140,6 +140,7 @@ impl Table {
             Command::After(_, timer) => Did::After(timer),
             Command::End(_) => Did::End,
             Command::Finished => Did::Finished,
+            other => panic!("{other:?}"),
         });
         did.collect()
     }

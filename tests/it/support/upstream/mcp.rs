@@ -13,7 +13,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{Seen, Shared, stream::Log, tools};
+use super::{Seen, Shared, modern, stream::Log, tools};
 use crate::support::script::{Form, Lost, Reply};
 
 /// What is answered to a request.
@@ -145,6 +145,9 @@ fn refuse(status: u16, why: &str) -> Box<Reply> {
 
 /// Answers a request; what it calls runs from now on.
 pub fn answer(shared: &Arc<Shared>, seen: &Seen) -> Answer {
+    if shared.options.modern {
+        return modern::answer(shared, seen);
+    }
     let answer = match seen.method {
         Method::POST => post(shared, seen),
         Method::GET => listen(shared, seen),

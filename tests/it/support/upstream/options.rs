@@ -29,6 +29,7 @@ pub struct Options {
     pub(super) lost: Lost,
     pub(super) form: Option<Form>,
     pub(super) stateless: bool,
+    pub(super) modern: bool,
     pub(super) refuse_abruptly: bool,
     pub(super) resumable: Option<Option<u64>>,
 }
@@ -46,6 +47,7 @@ impl Options {
             lost: Lost::NotFound,
             form: None,
             stateless: false,
+            modern: false,
             refuse_abruptly: false,
             resumable: None,
         }
@@ -104,6 +106,11 @@ impl Options {
     /// Gives out no session ids.
     pub fn stateless(self) -> Self {
         Self { stateless: true, ..self }
+    }
+
+    /// Speaks 2026-07-28 and nothing else.
+    pub fn modern(self) -> Self {
+        Self { modern: true, ..self }
     }
 
     /// Closes at once after a failed handshake, so that RST may overtake the alert.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{Shared, mcp::Session, stream::Log};
 
-const TOOLS: [&str; 7] = ["echo", "count", "wait", "progress", "big", "ask", "notify"];
+pub const TOOLS: [&str; 7] = ["echo", "count", "wait", "progress", "big", "ask", "notify"];
 
 /// Whether the answer to a request is an event stream, if nothing else was said.
 pub fn streams(request: &Value) -> bool {
@@ -44,14 +44,15 @@ pub async fn run(
         })})),
         "prompts/list" => Ok(json!({"prompts": []})),
         "resources/list" => Ok(json!({"resources": []})),
-        "tools/call" => call(shared, session, log, params).await,
+        "tools/call" => call(shared, Some(session), log, params).await,
         method => Err(json!({"code": -32601, "message": format!("no method {method}")})),
     }
 }
 
-async fn call(
+/// Runs a tool; only in a session there is someone to notify.
+pub async fn call(
     shared: &Arc<Shared>,
-    session: &Arc<Session>,
+    session: Option<&Arc<Session>>,
     log: &Arc<Log>,
     params: &Value,
 ) -> Result<Value, Value> {
@@ -97,8 +98,12 @@ async fn call(
             Ok(result(&response.await.unwrap_or(Value::Null)))
         }
         "notify" => {
-            let heard =
-                session.say(arguments["method"].as_str().unwrap_or_default(), &arguments["params"]);
+            let (method, params) = (&arguments["method"], &arguments["params"]);
+            let method = method.as_str().unwrap_or_default();
+            let heard = match session {
+                Some(session) => session.say(method, params),
+                None => shared.modern.publish(method, params) > 0,
+            };
             Ok(result(&json!({"heard": heard})))
         }
         name => Err(json!({"code": -32602, "message": format!("no tool {name}")})),

@@ -5,7 +5,7 @@ use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::mcp::message::Message;
+use super::message::Message;
 
 /// What the client said to open its session.
 #[derive(Debug)]

@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../checks/edit.rs"]
+mod check;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| check::run(input));
