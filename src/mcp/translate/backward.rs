@@ -1,7 +1,7 @@
 //! A modern client before a legacy server: what says all of itself in each request, in front of one
 //! that wants to be opened, asks back and sends what nobody asked for.
 //!
-//! Stands on the client side of one [`Session`] for each identity that requests are made in (`leg`),
+//! Stands on the client side of one session for each identity that requests are made in (`leg`),
 //! under request ids of its own. Requests lose what only their revision has (`request`), answers get
 //! it (`answer`); a question of the server ends the client's request and not the server's call, which
 //! is held until a retry brings the answer (`asking`). It sends no call twice, save where the client
@@ -12,6 +12,7 @@ mod arrival;
 mod asking;
 mod leg;
 mod logging;
+mod machine;
 mod request;
 mod required;
 mod said;
@@ -24,8 +25,11 @@ mod words;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use http::Uri;
+
 use self::{
     leg::Leg,
+    machine::Channel,
     request::{Own, Request},
     said::Said,
     state::Seal,
@@ -35,11 +39,10 @@ use self::{
 use crate::{
     failure::{Failure, Stage},
     mcp::{
-        exchange::{Command, Event, ExchangeId, Limits, Timer},
+        exchange::{Command, End, Event, ExchangeId, Limits, Timer},
         fault,
         message::{Envelope, Id, Message},
         notification, outcome,
-        session::Session,
     },
 };
 
@@ -56,6 +59,8 @@ pub struct Backward {
     limits: Limits,
     /// Where names of exchanges and counts in timers begin.
     first: u64,
+    /// What the server may have where it does not take POSTs.
+    channel: Option<Channel>,
     seal: Seal,
     legs: BTreeMap<u64, Leg>,
     /// What the client has asked, by the number that it has before the server.
@@ -91,6 +96,7 @@ impl Backward {
             upstream: upstream.into(),
             limits,
             first,
+            channel: None,
             seal: Seal::new(key),
             legs: BTreeMap::new(),
             requests: HashMap::new(),
@@ -110,11 +116,27 @@ impl Backward {
         }
     }
 
+    /// The same before a server that may speak HTTP+SSE at `url`, which is tried where Streamable HTTP
+    /// is refused.
+    #[must_use]
+    pub fn or_http_sse(self, url: Uri) -> Self {
+        Self { channel: Some(Channel::HttpSse(url)), ..self }
+    }
+
+    /// The same before a server behind a WebSocket.
+    #[must_use]
+    pub fn over_websocket(self) -> Self {
+        Self { channel: Some(Channel::WebSocket), ..self }
+    }
+
     /// Takes in what happened and returns what is to be done.
     pub fn handle(&mut self, event: Event) -> Vec<Command> {
         match event {
             Event::FromClient(message) => self.client_sent(&message),
+            Event::Ended(exchange, End::Refused(refusal), _)
+                if self.falls_back(exchange, &refusal) => {}
             Event::Head(exchange, _)
+            | Event::Endpoint(exchange, _)
             | Event::FromServer(exchange, _)
             | Event::Ended(exchange, ..) => {
                 self.due.push_back((self.leg_of(exchange.0), event));
@@ -123,8 +145,11 @@ impl Backward {
                 self.due.push_back((self.leg_of(count), event));
             }
             Event::Elapsed(Timer::Held(count)) => self.overdue(count),
-            // Words of machines that are none of these.
-            Event::Endpoint(..) | Event::Elapsed(_) => {}
+            Event::Elapsed(Timer::Channel(exchange, _)) => {
+                self.due.push_back((self.leg_of(exchange.0), event));
+            }
+            // Timers of machines that are none of these.
+            Event::Elapsed(_) => {}
             Event::ClientClosed => self.close(),
             Event::Expired => self.expire(),
         }
@@ -136,7 +161,7 @@ impl Backward {
     #[must_use]
     pub fn settled(&self, exchange: ExchangeId) -> bool {
         let leg = self.legs.get(&self.leg_of(exchange.0));
-        leg.is_none_or(|leg| leg.session.settled(exchange))
+        leg.is_none_or(|leg| leg.machine.settled(exchange))
     }
 
     fn client_sent(&mut self, message: &Message) {
@@ -202,7 +227,6 @@ impl Backward {
             self.serve(key);
         } else {
             leg.waiting.push_back(key);
-            self.open_leg(number);
         }
         Ok(())
     }
@@ -338,12 +362,12 @@ impl Backward {
         let Some(leg) = self.legs.get_mut(&number) else { return };
         let (source, call) = match &event {
             Event::FromServer(exchange, message) => {
-                let call = leg.session.carried(*exchange).and_then(request::number);
+                let call = leg.machine.carried(*exchange).and_then(request::number);
                 (Some(message.clone()), call)
             }
             _ => (None, None),
         };
-        for command in leg.session.handle(event) {
+        for command in leg.machine.handle(event) {
             match command {
                 Command::Deliver(line) => {
                     // Most lines are the message as it came, which is read already.

@@ -8,8 +8,9 @@ use std::collections::{HashMap, VecDeque};
 use serde_json::json;
 
 use super::{
-    Backward, Session,
+    Backward,
     asking::MAX_HELD,
+    machine::{Channel, Machine},
     request::Own,
     said::{Capable, Identity, Level},
     server::Server,
@@ -17,9 +18,10 @@ use super::{
     words::{self, INVALID_REQUEST, Refused},
 };
 use crate::mcp::{
-    exchange::{Command, Event, Limits},
+    exchange::{Command, Event, ExchangeId, Limits},
     fault,
     message::{Envelope, Message},
+    refusal::Refusal,
 };
 
 /// Sessions at a time.
@@ -35,13 +37,12 @@ const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialize
 /// One session and what is known of it.
 #[derive(Debug)]
 pub(super) struct Leg {
-    pub(super) session: Session,
+    pub(super) machine: Machine,
     info: Option<Box<str>>,
     capabilities: Box<str>,
     pub(super) capable: Capable,
     /// What the server said of itself; none before the session stands.
     pub(super) server: Option<Server>,
-    opening: bool,
     /// Requests that wait for it to stand.
     pub(super) waiting: VecDeque<u64>,
     pub(super) level: Option<Level>,
@@ -82,17 +83,13 @@ impl Backward {
         }
         let number = self.opened;
         self.opened = (number + 1) % ROUND;
-        // What is held and what we ask ourselves comes on top of what the client may ask.
-        let in_flight = self.limits.in_flight + MAX_HELD + 2 * MAX_WATCHED + MAX_LEGS;
-        let limits = Limits { in_flight, ..self.limits };
-        let first = self.first + (number << NAMES);
+        let (limits, first) = (self.limits_of_legs(), self.first_of(number));
         let leg = Leg {
-            session: Session::named_from(self.upstream.clone(), limits, first),
+            machine: Machine::new(&self.upstream, limits, first, self.channel.as_ref()),
             info: identity.info.map(Into::into),
             capabilities: identity.capabilities.into(),
             capable: identity.capable(),
             server: None,
-            opening: false,
             waiting: VecDeque::new(),
             level: None,
             levelling: None,
@@ -103,7 +100,18 @@ impl Backward {
             finished: false,
         };
         self.legs.insert(number, leg);
+        self.initialize(number);
         Ok(number)
+    }
+
+    /// What is held and what we ask ourselves comes on top of what the client may ask.
+    fn limits_of_legs(&self) -> Limits {
+        let in_flight = self.limits.in_flight + MAX_HELD + 2 * MAX_WATCHED + MAX_LEGS;
+        Limits { in_flight, ..self.limits }
+    }
+
+    fn first_of(&self, number: u64) -> u64 {
+        self.first + (number << NAMES)
     }
 
     /// The leg whose session has this name of an exchange, or this count of a timer.
@@ -114,7 +122,7 @@ impl Backward {
     /// Ends the session that was not used for the longest time.
     fn end_idle(&mut self) -> Result<(), Refused> {
         let busy = |number: u64| self.requests.values().any(|request| request.leg == number);
-        let idle = self.legs.iter().filter(|(number, leg)| !leg.opening && !busy(**number));
+        let idle = self.legs.iter().filter(|(number, leg)| leg.server.is_some() && !busy(**number));
         let Some(number) = idle.min_by_key(|(_, leg)| leg.used).map(|(number, _)| *number) else {
             let what = format!(
                 "requests in more than {MAX_LEGS} identities are in flight. hint: wait for answers, \
@@ -122,22 +130,40 @@ impl Backward {
             );
             return Err(Refused::new(INVALID_REQUEST, what));
         };
-        let Some(mut leg) = self.legs.remove(&number) else { return Ok(()) };
-        self.own.retain(|_, (of, _)| *of != number);
-        for event in [Event::ClientClosed, Event::Expired] {
-            let said = |it: &Command| !matches!(it, Command::Deliver(_) | Command::Finished);
-            self.out.extend(leg.session.handle(event).into_iter().filter(said));
-        }
+        self.forget(number);
         Ok(())
     }
 
-    /// Opens a session, unless that is under way.
-    pub(super) fn open_leg(&mut self, number: u64) {
-        let own = self.number();
-        let Some(leg) = self.legs.get_mut(&number) else { return };
-        if std::mem::replace(&mut leg.opening, true) {
-            return;
+    /// Ends a session in which nothing is in flight.
+    fn forget(&mut self, number: u64) {
+        let Some(mut leg) = self.legs.remove(&number) else { return };
+        self.own.retain(|_, (of, _)| *of != number);
+        for event in [Event::ClientClosed, Event::Expired] {
+            let said = |it: &Command| !matches!(it, Command::Deliver(_) | Command::Finished);
+            self.out.extend(leg.machine.handle(event).into_iter().filter(said));
         }
+    }
+
+    /// Takes a refused `initialize` to HTTP+SSE, if that is what an exchange carried; true if so.
+    pub(super) fn falls_back(&mut self, exchange: ExchangeId, refusal: &Refusal) -> bool {
+        let number = self.leg_of(exchange.0);
+        let (limits, first) = (self.limits_of_legs(), self.first_of(number));
+        let (Some(Channel::HttpSse(url)), Some(leg)) = (&self.channel, self.legs.get_mut(&number))
+        else {
+            return false;
+        };
+        let refused = (exchange, refusal);
+        let said = leg.machine.fall_back(&self.upstream, url, limits, first, refused);
+        let Some(said) = said else { return false };
+        leg.told = false;
+        self.due.extend(said.into_iter().map(|said| (number, Event::FromClient(said))));
+        true
+    }
+
+    /// Opens the session of a leg.
+    fn initialize(&mut self, number: u64) {
+        let own = self.number();
+        let Some(leg) = self.legs.get(&number) else { return };
         let ours = json!({ "name": "countersign", "version": env!("CARGO_PKG_VERSION") });
         let info = leg.info.as_deref().map_or_else(|| ours.to_string(), Into::into);
         let capabilities = &leg.capabilities;
@@ -176,12 +202,12 @@ impl Backward {
         }
     }
 
-    /// The session stands, and what waited for it goes on; or it does not.
+    /// The session stands, and what waited for it goes on; or it does not, and the next request tries
+    /// again.
     fn initialized(&mut self, number: u64, message: &Message, error: Option<&[u8]>) {
         let Some(leg) = self.legs.get_mut(&number) else { return };
-        leg.opening = false;
         leg.server = Server::read(message);
-        leg.generation = leg.session.generation();
+        leg.generation = leg.machine.generation();
         let waiting = std::mem::take(&mut leg.waiting);
         if leg.server.is_some() {
             self.author(number, INITIALIZED.into());
@@ -191,6 +217,7 @@ impl Backward {
             return;
         }
         let unread = r#"{"code":-32603,"message":"countersign: the server answered initialize with what is no result of it"}"#;
+        self.forget(number);
         for key in waiting {
             let error = error.unwrap_or(unread.as_bytes());
             self.answer(key, |id| fault::addressed_to(id, error));
@@ -201,7 +228,7 @@ impl Backward {
     /// client but from its handshake is gone.
     pub(super) fn look_after(&mut self, number: u64) {
         let Some(leg) = self.legs.get_mut(&number) else { return };
-        let generation = leg.session.generation();
+        let generation = leg.machine.generation();
         if leg.server.is_none() || leg.finished || leg.generation == generation {
             return;
         }

@@ -4,6 +4,7 @@
 
 mod asking;
 mod cancelling;
+mod channels;
 mod events;
 mod opening;
 mod passing;
@@ -34,6 +35,8 @@ enum Did {
     Post(ExchangeId, Value),
     Listen(ExchangeId),
     Deliver(Value),
+    Connect(ExchangeId),
+    Close(ExchangeId),
     Cancel(ExchangeId),
     After(Timer),
     End,
@@ -140,7 +143,9 @@ impl Table {
             Command::After(_, timer) => Did::After(timer),
             Command::End(_) => Did::End,
             Command::Finished => Did::Finished,
-            other => panic!("{other:?}"),
+            Command::Connect(exchange) => Did::Connect(exchange),
+            Command::Send(exchange, body) => Did::Post(exchange, value(&body)),
+            Command::Close(exchange) => Did::Close(exchange),
         });
         did.collect()
     }

@@ -52,12 +52,19 @@ struct Run {
     streams: Vec<ExchangeId>,
     timers: Vec<Timer>,
     finished: usize,
+    /// All goes over one channel.
+    websocket: bool,
 }
 
 impl Run {
-    fn new() -> Self {
+    fn new(websocket: bool) -> Self {
+        let mut table = Table::new();
+        if websocket {
+            table.machine = table.machine.over_websocket();
+        }
         Self {
-            table: Table::new(),
+            table,
+            websocket,
             ids: 0,
             requests: BTreeMap::new(),
             responses: BTreeMap::new(),
@@ -84,7 +91,8 @@ impl Run {
                 Did::Deliver(said) => {
                     assert!(said["id"].is_null(), "a request to the client: {said}")
                 }
-                Did::Cancel(exchange) => self.gone(exchange),
+                Did::Connect(exchange) => self.streams.push(exchange),
+                Did::Cancel(exchange) | Did::Close(exchange) => self.gone(exchange),
                 Did::After(timer) => self.timers.push(timer),
                 Did::End => {}
                 Did::Finished => self.finished += 1,
@@ -146,9 +154,20 @@ impl Run {
             ),
             _ => result(id, json!({})),
         };
+        if self.websocket {
+            self.sent(&said);
+        }
         let did = self.table.server(exchange, &line);
         self.note(did);
-        self.over(exchange);
+        if !self.websocket {
+            self.over(exchange);
+        }
+    }
+
+    /// What was sent on a channel needs nothing more.
+    fn sent(&mut self, what: &Value) {
+        let at = self.posted.iter().position(|(_, said)| said == what);
+        self.posted.remove(at.unwrap());
     }
 
     fn over(&mut self, exchange: ExchangeId) {
@@ -232,7 +251,11 @@ impl Run {
 
     /// The server answers all that it has, for as long as that brings more.
     fn drain(&mut self) {
-        for at in 0..200 {
+        for at in 0..400 {
+            for stream in self.streams.clone() {
+                let did = self.table.on(Event::Head(stream, None));
+                self.note(did);
+            }
             let Some((exchange, said)) = self.posted.first().cloned() else {
                 if self.timers.is_empty() || self.finished > 0 {
                     return;
@@ -241,7 +264,11 @@ impl Run {
                 continue;
             };
             if said["method"].is_null() || said["id"].is_null() {
-                self.over(exchange);
+                if self.websocket {
+                    self.sent(&said);
+                } else {
+                    self.over(exchange);
+                }
             } else {
                 self.answer(0, false);
             }
@@ -272,9 +299,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn each_request_gets_exactly_one_response(
-        steps in prop::collection::vec(step(), 0..80), in_time: bool,
+        steps in prop::collection::vec(step(), 0..80), in_time: bool, websocket: bool,
     ) {
-        let mut run = Run::new();
+        let mut run = Run::new(websocket);
         for (at, step) in steps.into_iter().enumerate() {
             run.step(at, step);
         }
