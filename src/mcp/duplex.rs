@@ -80,6 +80,8 @@ pub struct Duplex {
     handshake: Option<Handshake>,
     /// The server has agreed to the handshake: it is repeated on the next channel.
     agreed: bool,
+    /// Counts the sessions.
+    sessions: u64,
     /// Channels in a row that could not be opened or did not last.
     failures: u32,
     /// Each unanswered request of the client.
@@ -132,6 +134,7 @@ impl Duplex {
             epoch: 0,
             handshake: None,
             agreed: false,
+            sessions: 0,
             failures: 0,
             open: HashMap::new(),
             posts: HashMap::new(),
@@ -172,6 +175,11 @@ impl Duplex {
     #[must_use]
     pub fn settled(&self, exchange: ExchangeId) -> bool {
         self.channel != Some(exchange)
+    }
+
+    /// Counts the sessions with the server: it changes when one takes another's place.
+    pub(super) fn generation(&self) -> u64 {
+        self.sessions
     }
 
     fn client_sent(&mut self, message: Message) {

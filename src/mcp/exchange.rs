@@ -141,6 +141,8 @@ pub enum Timer {
     Reopen(u64),
     /// A probe has had its time.
     Probe(ExchangeId),
+    /// The call so counted has waited long enough for the client to go on with it.
+    Held(u64),
     /// What was due on a channel, named by an exchange of its machine.
     Channel(ExchangeId, Due),
     /// The subscription so counted has had its time to be acknowledged, or its pause.

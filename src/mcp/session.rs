@@ -97,11 +97,18 @@ impl Session {
     /// speaks.
     #[must_use]
     pub fn new(upstream: impl Into<String>, limits: Limits) -> Self {
+        Self::named_from(upstream, limits, 0)
+    }
+
+    /// Such a session among others: the names of its exchanges, and the counts in its timers, begin at
+    /// `first`.
+    #[must_use]
+    pub fn named_from(upstream: impl Into<String>, limits: Limits, first: u64) -> Self {
         Self {
             upstream: upstream.into(),
             limits,
             phase: Phase::Idle,
-            epoch: 0,
+            epoch: first,
             context: Context::default(),
             handshake: None,
             reopen_failures: 0,
@@ -109,7 +116,7 @@ impl Session {
             offered: Offered::Unknown,
             had_stream: false,
             exchanges: HashMap::new(),
-            next: 0,
+            next: first,
             open: HashMap::new(),
             held: VecDeque::new(),
             asked: HashMap::new(),
@@ -147,6 +154,16 @@ impl Session {
     pub fn settled(&self, exchange: ExchangeId) -> bool {
         let exchange = self.exchanges.get(&exchange);
         exchange.is_none_or(|it| it.role == Role::Call && it.unanswered.is_empty())
+    }
+
+    /// Counts the sessions with the server: it changes when one takes another's place.
+    pub(super) fn generation(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The unanswered request that an exchange carries, if that is what it carries.
+    pub(super) fn carried(&self, exchange: ExchangeId) -> Option<&Id> {
+        self.exchanges.get(&exchange)?.unanswered.first()
     }
 
     /// Gives up the client's `initialize` on `exchange`, and all that waits for it, to another machine;

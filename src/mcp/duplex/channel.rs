@@ -272,6 +272,7 @@ impl Duplex {
     /// The client's `initialize` was answered.
     pub(super) fn greeted(&mut self, agreed: Option<Agreed>) {
         self.agreed = agreed.is_some();
+        self.sessions += 1;
         if !self.agreed {
             self.handshake = None;
         }
@@ -286,6 +287,7 @@ impl Duplex {
                 .hint("restart the MCP client's connection to this server");
             return self.give_up(&failure);
         };
+        self.sessions += 1;
         tracing::info!(epoch = self.epoch, "session replaced");
         for list in agreed.lists {
             self.out.push(Command::Deliver(notification::list_changed(list)));

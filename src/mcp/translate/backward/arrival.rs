@@ -1,0 +1,115 @@
+//! What a session says to its client, and what becomes of it before ours: answers are given the form
+//! of their revision, questions are asked by answers, and of the rest goes on what the client's
+//! revision has.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Backward,
+    request::{self, After, Question},
+    said::same,
+};
+use crate::mcp::{
+    edit::{Edit, edited},
+    exchange::Command,
+    message::{Envelope, Message},
+    notification,
+};
+
+impl Backward {
+    /// Takes in a line of the session `leg` (no line ends are in it); `call` is the unanswered request on whose stream it came.
+    pub(super) fn spoken(&mut self, leg: u64, call: Option<u64>, message: &Message) {
+        match message.single() {
+            Some(Envelope::Response { id, .. }) => {
+                let number = id.as_ref().and_then(request::number);
+                let Some(number) = number else { return };
+                match self.own.remove(&number) {
+                    Some((of, own)) => self.own_answered(of, own, message),
+                    None => self.answered(number, message),
+                }
+            }
+            Some(Envelope::Request { id, method }) => self.question(leg, call, id, method, message),
+            Some(Envelope::Notification { method }) => self.notified(leg, call, method, message),
+            // No batches in the client's revision.
+            None => {
+                for part in message.parts().filter_map(|part| Message::parse(part).ok()) {
+                    self.spoken(leg, call, &part);
+                }
+            }
+        }
+    }
+
+    /// The server's answer to a request of the client, which may have to be fetched first.
+    fn answered(&mut self, key: u64, message: &Message) {
+        let Some(request) = self.requests.get_mut(&key) else { return };
+        // It wants to know nothing more.
+        request.questions.clear();
+        if request.client.is_none() {
+            request.after = After::Done(message.clone());
+            return;
+        }
+        self.give(key, message);
+    }
+
+    fn notified(&mut self, leg: u64, call: Option<u64>, method: &str, message: &Message) {
+        match method {
+            // A server of the client's revision takes back nothing but subscriptions.
+            "notifications/cancelled" => self.withdrawn(leg, message),
+            "notifications/progress" => self.progressed(leg, call, message),
+            "notifications/message" => self.logged(leg, call, message),
+            // Removed since: the client learns it by its retry (changelog, minor 11).
+            "notifications/elicitation/complete" => {}
+            "notifications/tools/list_changed"
+            | "notifications/prompts/list_changed"
+            | "notifications/resources/list_changed"
+            | "notifications/resources/updated" => self.changed(leg, method, message),
+            _ => self.out.push(Command::Deliver(message.line())),
+        }
+    }
+
+    /// The server wants an answer no more.
+    fn withdrawn(&mut self, leg: u64, message: &Message) {
+        let Some(id) = notification::cancelled_id(message) else { return };
+        let other = |question: &Question| question.id.as_ref() != Some(&id);
+        for request in self.requests.values_mut().filter(|request| request.leg == leg) {
+            request.questions.retain(other);
+        }
+    }
+
+    /// Progress of a call goes on under the token that the client has for it now, and not at all once
+    /// its request is over, be it answered, cancelled or held (patterns/progress, "Behavior
+    /// Requirements").
+    fn progressed(&mut self, leg: u64, call: Option<u64>, message: &Message) {
+        #[derive(Deserialize)]
+        struct Progress<'a> {
+            #[serde(borrow)]
+            params: Params<'a>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Params<'a> {
+            #[serde(borrow)]
+            progress_token: &'a RawValue,
+        }
+        let progress: Option<Progress<'_>> = serde_json::from_slice(message.bytes()).ok();
+        let Some(token) = progress.map(|progress| progress.params.progress_token.get()) else {
+            return;
+        };
+        let meant = |of: &str| same(of, token);
+        let of = |it: &&super::Request| it.leg == leg && it.tokens.0.as_deref().is_some_and(meant);
+        let on_its_stream = call.and_then(|call| self.requests.get(&call)).filter(of);
+        let request = on_its_stream.or_else(|| self.requests.values().find(of));
+        let active = request.filter(|request| request.client.is_some());
+        let line = active.and_then(|request| request.tokens.1.as_deref()).and_then(|now| {
+            if meant(now) {
+                return Some(message.line());
+            }
+            let set = Edit::Set(&["params", "progressToken"], Cow::Borrowed(now));
+            edited(message.bytes(), &[set])
+        });
+        self.out.extend(line.map(Command::Deliver));
+    }
+}

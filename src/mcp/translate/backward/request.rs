@@ -1,0 +1,126 @@
+//! A request of the client, and what is sent for it: the same bytes, without what only the client's
+//! revision has, under a number of ours.
+//!
+//! Numbers are never used twice, so that a call which is held can't be taken for another to which the
+//! client gives the same id.
+
+use std::borrow::Cow;
+
+use super::said::{Capable, Level, MODERN_KEYS, Said};
+use crate::mcp::{
+    edit::{Edit, edited},
+    message::{Id, Message},
+};
+
+/// What the client asked.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) leg: u64,
+    /// Under which id an answer is due; none while the call is held.
+    pub(super) client: Option<Id>,
+    /// Under which id it was last asked.
+    pub(super) asked_as: Id,
+    pub(super) method: Box<str>,
+    pub(super) message: Message,
+    pub(super) level: Option<Level>,
+    pub(super) capable: Capable,
+    /// The progress tokens: the one that the server has, and the client's of now.
+    pub(super) tokens: (Option<Box<str>>, Option<Box<str>>),
+    /// The session has it.
+    pub(super) sent: bool,
+    pub(super) questions: Vec<Question>,
+    /// Counts its questions, for their names.
+    pub(super) asked: u32,
+    pub(super) after: After,
+}
+
+/// What we ask the server ourselves.
+#[derive(Debug)]
+pub(super) enum Own {
+    Initialize,
+    Level,
+    Watch(Box<str>),
+    Unwatch,
+}
+
+/// What a held call waits for.
+#[derive(Debug)]
+pub(super) enum After {
+    /// The server, once it has its answers.
+    Answers,
+    /// Nothing: it was answered while it was held.
+    Done(Message),
+    /// The client, which opens what the server named and has the call begin anew.
+    Again,
+}
+
+/// What the server wants to know of the client.
+#[derive(Debug)]
+pub(super) struct Question {
+    /// The server's id for it; none where it is asked by an error.
+    pub(super) id: Option<Id>,
+    /// Its name before the client.
+    pub(super) name: String,
+    /// The raw JSON of its method and parameters.
+    pub(super) input: String,
+    /// The client has it.
+    pub(super) put: bool,
+}
+
+impl Request {
+    pub(super) fn new(
+        leg: u64,
+        id: &Id,
+        method: &str,
+        message: &Message,
+        said: &Said<'_>,
+        capable: Capable,
+    ) -> Self {
+        let token: Option<Box<str>> = said.token.map(Into::into);
+        Self {
+            leg,
+            client: Some(id.clone()),
+            asked_as: id.clone(),
+            method: method.into(),
+            message: message.clone(),
+            // A subscription's stream has no log messages.
+            level: said.level.filter(|_| method != "subscriptions/listen"),
+            capable,
+            tokens: (token.clone(), token),
+            sent: false,
+            questions: Vec::new(),
+            asked: 0,
+            after: After::Answers,
+        }
+    }
+
+    /// The request as a session has it.
+    pub(super) fn legacy(&self, key: u64) -> Option<Message> {
+        let of_meta = MODERN_KEYS.map(|key| ["params", "_meta", key]);
+        let mut edits = vec![
+            Edit::Set(&["id"], Cow::Owned(key.to_string())),
+            Edit::Remove(&["params", "inputResponses"]),
+            Edit::Remove(&["params", "requestState"]),
+        ];
+        edits.extend(of_meta.iter().map(|path| Edit::Remove(path)));
+        Message::parse(edited(self.message.bytes(), &edits)?).ok()
+    }
+
+    /// Notes a question; its name is unlike that of any other of this request.
+    pub(super) fn question(&mut self, id: Option<Id>, input: String) {
+        self.asked += 1;
+        let name = format!("input-{}", self.asked);
+        self.questions.push(Question { id, name, input, put: false });
+    }
+}
+
+/// The client's word that a request is cancelled, about the one that has the number `key`.
+pub(super) fn cancel(message: &Message, key: u64) -> Option<Message> {
+    let id = Edit::Set(&["params", "requestId"], Cow::Owned(key.to_string()));
+    Message::parse(edited(message.bytes(), &[id])?).ok()
+}
+
+/// The number that an id of ours is.
+pub(super) fn number(id: &Id) -> Option<u64> {
+    id.token().parse().ok()
+}

@@ -1,0 +1,237 @@
+//! What a modern request says of itself in `params._meta`, and whether that is enough to serve it
+//! (2026-07-28 basic, "Per-request protocol fields").
+//!
+//! Values are read as raw JSON and judged one by one, so that each refusal names what it is about.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+
+use super::words::{Refused, VERSION};
+use crate::mcp::message::Message;
+
+/// The keys of `_meta` that a legacy server has no use for.
+pub(super) const MODERN_KEYS: [&str; 4] = [
+    "io.modelcontextprotocol/protocolVersion",
+    "io.modelcontextprotocol/clientInfo",
+    "io.modelcontextprotocol/clientCapabilities",
+    "io.modelcontextprotocol/logLevel",
+];
+
+/// From the most talkative to the least (server/utilities/logging, "Log Levels").
+const LEVELS: [&str; 8] =
+    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+/// A request's `params`, as far as they are read.
+#[derive(Debug, Default)]
+pub(super) struct Said<'a> {
+    /// In whose name it is made.
+    pub(super) identity: Identity<'a>,
+    pub(super) level: Option<Level>,
+    /// The raw `progressToken`.
+    pub(super) token: Option<&'a str>,
+    pub(super) state: Option<&'a RawValue>,
+    pub(super) responses: Option<&'a RawValue>,
+    pub(super) notifications: Option<&'a RawValue>,
+}
+
+/// Who the client says to be, as raw JSON.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Identity<'a> {
+    pub(super) info: Option<&'a str>,
+    pub(super) capabilities: &'a str,
+}
+
+/// How much is logged; less is more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Level(u8);
+
+/// What a client can be asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Capable {
+    pub(super) form: bool,
+    pub(super) url: bool,
+    pub(super) sampling: bool,
+    pub(super) tools: bool,
+    pub(super) roots: bool,
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow)]
+    params: Params<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Params<'a> {
+    #[serde(borrow, rename = "_meta")]
+    meta: Meta<'a>,
+    #[serde(borrow, default)]
+    request_state: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    input_responses: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    notifications: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
+    version: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientInfo")]
+    info: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
+    capabilities: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
+    level: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "progressToken")]
+    token: Option<&'a RawValue>,
+}
+
+impl<'a> Said<'a> {
+    /// What `message` says.
+    pub(super) fn by(message: &'a Message) -> Result<Self, Refused> {
+        let request: Option<Request<'_>> = serde_json::from_slice(message.bytes()).ok();
+        let params = request.map(|request| request.params);
+        let meta = params.as_ref().map(|params| &params.meta);
+        let version = meta.and_then(|meta| text(meta.version?));
+        let (Some(version), Some(params)) = (version, &params) else {
+            return Err(missing(MODERN_KEYS[0]));
+        };
+        if version != VERSION {
+            return Err(Refused::unsupported(&version));
+        }
+        let meta = &params.meta;
+        let capabilities = meta.capabilities.map(RawValue::get).filter(|raw| is_object(raw));
+        let capabilities = capabilities.ok_or_else(|| missing(MODERN_KEYS[2]))?;
+        let info = meta.info.map(RawValue::get);
+        if info.is_some_and(|info| !is_object(info)) {
+            return Err(Refused::params(format!("_meta[\"{}\"] is not an object", MODERN_KEYS[1])));
+        }
+        let level = meta.level.map(|level| Level::read(level).ok_or_else(bad_level)).transpose()?;
+        Ok(Self {
+            identity: Identity { info, capabilities },
+            level,
+            token: meta.token.map(RawValue::get),
+            state: params.request_state,
+            responses: params.input_responses,
+            notifications: params.notifications,
+        })
+    }
+}
+
+impl Identity<'_> {
+    /// Whether it is that of a session.
+    pub(super) fn is(&self, info: Option<&str>, capabilities: &str) -> bool {
+        let info = match (self.info, info) {
+            (Some(one), Some(other)) => same(one, other),
+            (one, other) => one == other,
+        };
+        info && same(self.capabilities, capabilities)
+    }
+
+    /// What the client can be asked for.
+    pub(super) fn capable(&self) -> Capable {
+        let said: Value = serde_json::from_str(self.capabilities).unwrap_or_default();
+        let has = |path: &str| said.pointer(path).is_some_and(Value::is_object);
+        let url = has("/elicitation/url");
+        Capable {
+            // An empty object is as good as one with `form` (client/elicitation, "Capabilities").
+            form: has("/elicitation/form") || (has("/elicitation") && !url),
+            url,
+            sampling: has("/sampling"),
+            tools: has("/sampling/tools"),
+            roots: has("/roots"),
+        }
+    }
+}
+
+impl Level {
+    pub(super) fn read(raw: &RawValue) -> Option<Self> {
+        let name = text(raw)?;
+        let rank = LEVELS.iter().position(|level| *level == name)?;
+        u8::try_from(rank).ok().map(Self)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        LEVELS.get(usize::from(self.0)).unwrap_or(&LEVELS[0])
+    }
+}
+
+/// A JSON string, unescaped.
+pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
+}
+
+pub(super) fn is_object(raw: &str) -> bool {
+    raw.starts_with('{')
+}
+
+/// Whether two raw JSON texts mean the same; the same bytes are not read.
+pub(super) fn same(one: &str, other: &str) -> bool {
+    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+    one == other || read(one).is_some_and(|one| Some(one) == read(other))
+}
+
+fn missing(key: &str) -> Refused {
+    let what = format!(
+        "params._meta[\"{key}\"] is missing or of the wrong type. hint: each request of revision \
+         {VERSION} says its version and the client's capabilities"
+    );
+    Refused::params(what)
+}
+
+fn bad_level() -> Refused {
+    let mut refused = Refused::params(format!("_meta[\"{}\"] is no log level", MODERN_KEYS[3]));
+    refused.data = Some(json!({ "levels": LEVELS }));
+    refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity<'a>(info: Option<&'a str>, capabilities: &'a str) -> Identity<'a> {
+        Identity { info, capabilities }
+    }
+
+    #[test]
+    fn identities_are_compared_by_what_they_mean() {
+        let one = identity(Some(r#"{"name":"a","version":"1"}"#), r#"{"roots":{},"sampling":{}}"#);
+        for (info, capabilities, expected) in [
+            (one.info, one.capabilities, true),
+            (one.info, r#"{ "sampling": {}, "roots": {} }"#, true),
+            (Some(r#"{"version":"1","name":"a"}"#), one.capabilities, true),
+            (None, one.capabilities, false),
+            (one.info, "{}", false),
+            (one.info, r#"{"roots":{},"sampling":{"tools":{}}}"#, false),
+        ] {
+            assert_eq!(one.is(info, capabilities), expected, "{info:?} {capabilities}");
+        }
+    }
+
+    /// client/elicitation, "Capabilities".
+    #[test]
+    fn what_a_client_can_be_asked_for() {
+        let none = Capable::default();
+        for (said, expected) in [
+            ("{}", none),
+            (r#"{"elicitation":{}}"#, Capable { form: true, ..none }),
+            (r#"{"elicitation":{"form":{}}}"#, Capable { form: true, ..none }),
+            (r#"{"elicitation":{"url":{}}}"#, Capable { url: true, ..none }),
+            (r#"{"elicitation":{"form":{},"url":{}}}"#, Capable { form: true, url: true, ..none }),
+            (r#"{"sampling":{}}"#, Capable { sampling: true, ..none }),
+            (
+                r#"{"sampling":{"tools":{}},"roots":{}}"#,
+                Capable { sampling: true, tools: true, roots: true, ..none },
+            ),
+            (r#"{"elicitation":7,"roots":null}"#, none),
+        ] {
+            assert_eq!(identity(None, said).capable(), expected, "{said}");
+        }
+    }
+}
