@@ -42,11 +42,10 @@ fn decoded(value: &[u8]) -> String {
 /// Whether `text` is what a string, number or boolean somewhere in `value` says.
 fn has(value: &Value, text: &str) -> bool {
     match value {
-        Value::Null => false,
         Value::Bool(is) => text == is.to_string(),
         Value::Number(is) => text.parse::<f64>().ok() == is.as_f64(),
         Value::String(is) => text == is,
-        Value::Array(_) => false,
+        Value::Null | Value::Array(_) => false,
         Value::Object(members) => members.values().any(|member| has(member, text)),
     }
 }

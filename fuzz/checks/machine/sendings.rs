@@ -45,12 +45,12 @@ impl Sendings {
     pub(super) fn heard(&mut self, event: &Event) {
         match event {
             Event::Ended(exchange, end, _) if unprocessed(end) => {
-                self.0.values_mut().filter(|it| it.exchange == *exchange).for_each(Sending::clear);
+                self.0.values_mut().filter(|it| it.exchange == *exchange).for_each(Sending::prove);
             }
             Event::FromServer(_, message) => {
                 for part in message.parts().filter_map(|part| Message::parse(part).ok()) {
                     if let Some(id) = wanted_again(&part) {
-                        self.0.values_mut().filter(|it| it.id == *id).for_each(Sending::clear);
+                        self.0.values_mut().filter(|it| it.id == *id).for_each(Sending::prove);
                     }
                 }
             }
@@ -60,7 +60,7 @@ impl Sendings {
 }
 
 impl Sending {
-    fn clear(&mut self) {
+    fn prove(&mut self) {
         self.again = true;
     }
 }
