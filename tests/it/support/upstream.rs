@@ -4,6 +4,7 @@
 
 mod connection;
 mod exchange;
+pub mod inquire;
 mod mcp;
 mod modern;
 mod options;

@@ -66,7 +66,11 @@ impl Mcp {
     pub fn ask(&self, log: &Log, method: &str, params: &Value, waiter: Waiter) {
         let id = format!("ask-{}", self.minted.fetch_add(1, Ordering::Relaxed));
         self.asked.lock().unwrap().insert(id.clone(), waiter);
-        log.push(json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        let mut question = json!({"jsonrpc": "2.0", "id": id, "method": method});
+        if !params.is_null() {
+            question["params"] = params.clone();
+        }
+        log.push(question);
     }
 
     fn answered(&self, response: Value) {
