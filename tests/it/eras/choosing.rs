@@ -1,1 +1,128 @@
-//! x
+//! Which era each side speaks, and who finds that out: by how the client opens, or by what it was said
+//! to speak.
+
+use serde_json::{Value, json};
+
+use super::{before_modern, call, initialize, initialized, meta, stamped};
+use crate::support::{jsonrpc::Client, pki::Pki, upstream::Upstream};
+
+fn methods(upstream: &Upstream) -> Vec<String> {
+    let seen = upstream.seen();
+    let posts = seen.iter().filter(|seen| seen.method == "POST");
+    posts.map(|seen| seen.json()["method"].as_str().unwrap().to_owned()).collect()
+}
+
+fn spoken(pki: &Pki, upstream: &Upstream, protocol: &str) -> Client {
+    Client::start(&Client::bridge(pki, upstream).args(["--protocol", protocol]))
+}
+
+/// Most hosts speak both eras, and probe.
+#[test]
+fn a_probe_before_a_legacy_server_is_refused_and_initialize_passes_as_it_is() {
+    let pki = Pki::new();
+    let upstream = Upstream::mutual(&pki);
+    let mut client = Client::start(&Client::bridge(&pki, &upstream));
+    let id = client.request("server/discover", stamped(json!({})));
+    let error = client.error(&id);
+    assert!(error["message"].as_str().unwrap().contains("--protocol modern"), "{error}");
+    let before = upstream.seen().len();
+    let line = json!({"jsonrpc": "2.0", "id": "i", "method": "initialize", "params": initialize()});
+    client.send(&line.to_string());
+    let result = client.result(&json!("i"));
+    assert_eq!(result["serverInfo"], json!({"name": "upstream", "version": "1"}));
+    client.notify("notifications/initialized", Value::Null);
+    assert_eq!(client.tool("echo", json!({"n": 1})), json!({"n": 1}));
+    assert_eq!(upstream.seen()[before].body, line.to_string(), "nothing stands between");
+    assert_eq!(upstream.posts("initialize").len(), 1);
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
+#[test]
+fn a_modern_client_that_goes_on_after_the_probe_is_translated() {
+    let pki = Pki::new();
+    let upstream = Upstream::mutual(&pki);
+    let mut client = Client::start(&Client::bridge(&pki, &upstream));
+    let id = client.request("server/discover", stamped(json!({})));
+    client.error(&id);
+    for n in 1..=2 {
+        let id = call(&mut client, "count", &json!({"n": n}));
+        let result = client.result(&id);
+        assert_eq!(result["structuredContent"], json!({"n": n, "times": 1}));
+        assert_eq!(result["resultType"], "complete");
+    }
+    // It is known now what is spoken, and it can be discovered.
+    let discovered = client.ask("server/discover", stamped(json!({})));
+    assert_eq!(discovered["supportedVersions"], json!(["2026-07-28"]));
+    assert_eq!(upstream.posts("initialize").len(), 1);
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
+#[test]
+fn a_modern_client_that_does_not_probe_is_translated() {
+    let pki = Pki::new();
+    let upstream = Upstream::mutual(&pki);
+    let mut client = Client::start(&Client::bridge(&pki, &upstream));
+    let id = call(&mut client, "count", &json!({"n": 1}));
+    assert_eq!(client.result(&id)["structuredContent"], json!({"n": 1, "times": 1}));
+    assert_eq!(upstream.ran(1), 1);
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
+#[test]
+fn a_legacy_client_before_a_modern_server_sees_a_good_session_only() {
+    let pki = Pki::new();
+    let (upstream, mut client) = before_modern(&pki);
+    initialized(&mut client);
+    client.tool("echo", json!({}));
+    let asked = methods(&upstream);
+    assert_eq!(&asked[..2], ["initialize", "server/discover"], "{asked:?}");
+    assert_eq!(asked.iter().filter(|method| *method == "initialize").count(), 1);
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
+#[test]
+fn modern_is_spoken_from_the_first_message_where_that_was_said() {
+    let pki = Pki::new();
+    let upstream = Upstream::mutual(&pki);
+    let mut client = spoken(&pki, &upstream, "modern");
+    let discovered = client.ask("server/discover", stamped(json!({})));
+    assert_eq!(discovered["supportedVersions"], json!(["2026-07-28"]));
+    assert_eq!(client.finish(), [] as [Value; 0]);
+
+    let upstream = Upstream::options(&pki).modern().start();
+    let mut client = spoken(&pki, &upstream, "modern");
+    let discovered = client.ask("server/discover", stamped(json!({})));
+    assert_eq!(discovered["instructions"], "be brief");
+    let line = json!({
+        "jsonrpc": "2.0", "id": "e", "method": "tools/call",
+        "params": {"name": "echo", "arguments": {}, "_meta": meta()},
+    });
+    client.send(&line.to_string());
+    client.result(&json!("e"));
+    assert_eq!(methods(&upstream).last().unwrap(), "tools/call");
+    assert_eq!(upstream.seen().last().unwrap().body, line.to_string(), "nothing stands between");
+    assert!(upstream.posts("initialize").is_empty());
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
+#[test]
+fn legacy_is_spoken_from_the_first_message_where_that_was_said() {
+    let pki = Pki::new();
+    let upstream = Upstream::options(&pki).modern().start();
+    let mut client = spoken(&pki, &upstream, "legacy");
+    assert_eq!(initialized(&mut client)["instructions"], "be brief");
+    assert_eq!(client.tool("echo", json!({"n": 1})), json!({"n": 1}));
+    assert!(upstream.posts("initialize").is_empty(), "the server is not asked what it can't know");
+    assert_eq!(client.finish(), [] as [Value; 0]);
+
+    let upstream = Upstream::mutual(&pki);
+    let mut client = spoken(&pki, &upstream, "legacy");
+    let line = json!({"jsonrpc": "2.0", "id": "i", "method": "initialize", "params": initialize()});
+    client.send(&line.to_string());
+    client.result(&json!("i"));
+    client.notify("notifications/initialized", Value::Null);
+    assert_eq!(client.tool("echo", json!({"n": 1})), json!({"n": 1}));
+    let opened = upstream.posts("initialize");
+    assert_eq!((opened.len(), &opened[0].body[..]), (1, line.to_string().as_bytes()));
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}

@@ -16,7 +16,7 @@ use super::{Shared, stream::Log, tools};
 const STATE: &str = "\u{1f511} \"so far\", \\ \u{2028}\t/: ";
 
 /// As a session has it.
-pub async fn on_the_stream(shared: &Arc<Shared>, log: &Log, arguments: &Value) -> Value {
+pub(super) async fn on_the_stream(shared: &Arc<Shared>, log: &Log, arguments: &Value) -> Value {
     let mut answers = Vec::new();
     for round in rounds(arguments) {
         pass(shared, arguments, answers.len()).await;
@@ -44,7 +44,7 @@ fn ask(shared: &Shared, log: &Log, question: &Value) -> oneshot::Receiver<Value>
 }
 
 /// As a request of 2026-07-28 has it: the whole of it may be said again.
-pub async fn in_the_result(shared: &Arc<Shared>, params: &Value) -> Value {
+pub(super) async fn in_the_result(shared: &Arc<Shared>, params: &Value) -> Value {
     let arguments = &params["arguments"];
     let Some(mut answers) = so_far(params) else {
         let what = json!([params["requestState"], params["inputResponses"]]);
