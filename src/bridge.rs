@@ -15,7 +15,9 @@ mod stdout;
 
 use std::time::Duration;
 
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use http::Uri;
+use zeroize::Zeroizing;
 
 pub use self::refusing::refuse;
 use self::{
@@ -80,10 +82,7 @@ pub async fn run(
     let mut lines = Lines::new(input, settings.max_message);
     let stdout = Stdout::new(output);
     let limits = Limits { in_flight: settings.max_in_flight, idle: settings.idle_timeout };
-    let conversation = match settings.websocket {
-        true => Conversation::over_websocket(&settings.upstream, limits),
-        false => Conversation::new(&settings.upstream, settings.uri.clone(), limits),
-    };
+    let conversation = converse(&settings, limits);
     let (drain, max_message) = (settings.drain, settings.max_message);
     let calls = Calls::new(settings, conversation, service, stdout.clone());
 
@@ -138,6 +137,22 @@ pub async fn run(
         () = stdout.run() => {}
         () = tokio::time::sleep(LAST_WORDS) => {}
     }
+}
+
+fn converse(settings: &Settings, limits: Limits) -> Conversation {
+    let (upstream, protocol) = (&settings.upstream, settings.protocol);
+    let key = key();
+    match settings.websocket {
+        true => Conversation::over_websocket(upstream, limits, protocol, &key),
+        false => Conversation::new(upstream, settings.uri.clone(), limits, protocol, &key),
+    }
+}
+
+#[expect(clippy::expect_used, reason = "AWS-LC ends the process rather than return an error")]
+fn key() -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    SystemRandom::new().fill(&mut *key).expect("the system has random numbers");
+    key
 }
 
 fn too_long(limit: usize) -> Failure {
