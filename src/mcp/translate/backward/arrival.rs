@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Backward,
+    machine::Stream,
     request::{self, After, Question},
     said::same,
 };
@@ -20,8 +21,8 @@ use crate::mcp::{
 };
 
 impl Backward {
-    /// Takes in a line of the session `leg` (no line ends are in it); `call` is the unanswered request on whose stream it came.
-    pub(super) fn spoken(&mut self, leg: u64, call: Option<u64>, message: &Message) {
+    /// Takes in a line of the session `leg` (no line ends are in it), which came on `stream`.
+    pub(super) fn spoken(&mut self, leg: u64, stream: Stream, message: &Message) {
         match message.single() {
             Some(Envelope::Response { id, .. }) => {
                 let number = id.as_ref().and_then(request::number);
@@ -31,12 +32,14 @@ impl Backward {
                     None => self.answered(number, message),
                 }
             }
-            Some(Envelope::Request { id, method }) => self.question(leg, call, id, method, message),
-            Some(Envelope::Notification { method }) => self.notified(leg, call, method, message),
+            Some(Envelope::Request { id, method }) => {
+                self.question(leg, stream, id, method, message)
+            }
+            Some(Envelope::Notification { method }) => self.notified(leg, stream, method, message),
             // No batches in the client's revision.
             None => {
                 for part in message.parts().filter_map(|part| Message::parse(part).ok()) {
-                    self.spoken(leg, call, &part);
+                    self.spoken(leg, stream, &part);
                 }
             }
         }
@@ -54,12 +57,12 @@ impl Backward {
         self.give(key, message);
     }
 
-    fn notified(&mut self, leg: u64, call: Option<u64>, method: &str, message: &Message) {
+    fn notified(&mut self, leg: u64, stream: Stream, method: &str, message: &Message) {
         match method {
             // A server of the client's revision takes back nothing but subscriptions.
             "notifications/cancelled" => self.withdrawn(leg, message),
-            "notifications/progress" => self.progressed(leg, call, message),
-            "notifications/message" => self.logged(leg, call, message),
+            "notifications/progress" => self.progressed(leg, stream, message),
+            "notifications/message" => self.logged(leg, stream, message),
             // Removed since: the client learns it by its retry (changelog, minor 11).
             "notifications/elicitation/complete" => {}
             "notifications/tools/list_changed"
@@ -82,7 +85,7 @@ impl Backward {
     /// Progress of a call goes on under the token that the client has for it now, and not at all once
     /// its request is over, be it answered, cancelled or held (patterns/progress, "Behavior
     /// Requirements").
-    fn progressed(&mut self, leg: u64, call: Option<u64>, message: &Message) {
+    fn progressed(&mut self, leg: u64, stream: Stream, message: &Message) {
         #[derive(Deserialize)]
         struct Progress<'a> {
             #[serde(borrow)]
@@ -100,7 +103,10 @@ impl Backward {
         };
         let meant = |of: &str| same(of, token);
         let of = |it: &&super::Request| it.leg == leg && it.tokens.0.as_deref().is_some_and(meant);
-        let on_its_stream = call.and_then(|call| self.requests.get(&call)).filter(of);
+        let on_its_stream = match stream {
+            Stream::Of(call) => self.requests.get(&call).filter(of),
+            Stream::Past | Stream::Common => None,
+        };
         let request = on_its_stream.or_else(|| self.requests.values().find(of));
         let active = request.filter(|request| request.client.is_some());
         let line = active.and_then(|request| request.tokens.1.as_deref()).and_then(|now| {

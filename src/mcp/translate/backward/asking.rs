@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Backward,
+    machine::Stream,
     request::{After, Request},
     said::{Capable, Said, text},
     words::{self, INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Refused, SERVER_INFO},
@@ -36,11 +37,11 @@ pub(super) const ASKABLE: [&str; 3] = ["prompts/get", "resources/read", "tools/c
 type Responses<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 impl Backward {
-    /// A request of the server, on the stream of `call`.
+    /// A request of the server.
     pub(super) fn question(
         &mut self,
         leg: u64,
-        call: Option<u64>,
+        stream: Stream,
         id: &Id,
         method: &str,
         message: &Message,
@@ -48,8 +49,12 @@ impl Backward {
         if method == "ping" {
             return self.author(leg, words::result(id, "{}"));
         }
-        // Some servers ask on the GET stream what they want to know for a call.
-        let call = call.or_else(|| self.only_call(leg).filter(|_| method != "roots/list"));
+        let call = match stream {
+            Stream::Of(call) => Some(call),
+            Stream::Past => None,
+            // Some servers ask on the GET stream what they want to know for a call.
+            Stream::Common => self.only_call(leg).filter(|_| method != "roots/list"),
+        };
         if let Err(refused) = self.noted(call, id, method, message) {
             tracing::debug!(method, "a request of the server can't be put to the client");
             self.author(leg, refused.line(id));

@@ -3,10 +3,11 @@
 
 use http::Uri;
 
+use super::request;
 use crate::mcp::{
     duplex::Duplex,
     exchange::{Command, Event, ExchangeId, Limits},
-    message::{Envelope, Id, Message},
+    message::{Envelope, Message},
     refusal::{self, Refusal},
     session::Session,
 };
@@ -21,6 +22,17 @@ pub(super) enum Channel {
     /// HTTP+SSE at this URL, once Streamable HTTP was refused.
     HttpSse(Uri),
     WebSocket,
+}
+
+/// Whose a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// The request's that has this number.
+    Of(u64),
+    /// A request's that is over: what still comes on it is for nobody.
+    Past,
+    /// The whole session's.
+    Common,
 }
 
 #[derive(Debug)]
@@ -68,11 +80,13 @@ impl Machine {
         }
     }
 
-    /// The unanswered request that an exchange carries, where each has one of its own.
-    pub(super) fn carried(&self, exchange: ExchangeId) -> Option<&Id> {
-        match self {
-            Self::Session(session) => session.carried(exchange),
-            Self::Channel(_) => None,
+    /// The stream that an exchange is.
+    pub(super) fn stream(&self, exchange: ExchangeId) -> Stream {
+        let Self::Session(session) = self else { return Stream::Common };
+        match session.carried(exchange).and_then(request::number) {
+            Some(call) => Stream::Of(call),
+            None if session.is_of_calls(exchange) => Stream::Past,
+            None => Stream::Common,
         }
     }
 
