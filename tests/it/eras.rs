@@ -124,11 +124,19 @@ fn initialize() -> Value {
     })
 }
 
-/// A legacy server, and a modern client of it.
-fn modern_client(pki: &Pki) -> (Upstream, Client) {
+/// A legacy server, and a modern client of it that has not spoken.
+fn before_legacy(pki: &Pki) -> (Upstream, Client) {
     let upstream = Upstream::mutual(pki);
     let bridge = Client::bridge(pki, &upstream).args(["--protocol", "modern"]);
     (upstream, Client::start(&bridge))
+}
+
+/// A legacy server, and a modern client that has found out what it can do.
+#[track_caller]
+fn modern_client(pki: &Pki) -> (Upstream, Client) {
+    let (upstream, mut client) = before_legacy(pki);
+    client.ask("server/discover", stamped(json!({})));
+    (upstream, client)
 }
 
 /// `params` as a modern client sends them.

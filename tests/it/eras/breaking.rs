@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    answer_seen, call, calls, completed, form, legacy_client, modern_client, questions, retry, told,
+    answer_seen, call, calls, completed, form, legacy_client, modern_client, questions, retry,
+    stamped, told,
 };
 use crate::support::{
     jsonrpc::Client,
@@ -82,6 +83,7 @@ fn a_held_call_goes_on_where_its_stream_can_be_resumed() {
     let upstream = Upstream::options(&pki).resumable(None).start();
     let bridge = Client::bridge(&pki, &upstream).args(["--protocol", "modern"]);
     let mut client = Client::start(&bridge);
+    client.ask("server/discover", stamped(json!({})));
     let id = call(&mut client, "inquire", &form().arguments());
     let required = client.result(&id);
     upstream.drop_connections();

@@ -50,9 +50,7 @@ fn a_modern_client_that_goes_on_after_the_probe_is_translated() {
         assert_eq!(result["structuredContent"], json!({"n": n, "times": 1}));
         assert_eq!(result["resultType"], "complete");
     }
-    // It is known now what is spoken, and it can be discovered.
-    let discovered = client.ask("server/discover", stamped(json!({})));
-    assert_eq!(discovered["supportedVersions"], json!(["2026-07-28"]));
+    assert_eq!((upstream.ran(1), upstream.ran(2)), (1, 1));
     assert_eq!(upstream.posts("initialize").len(), 1);
     assert_eq!(client.finish(), [] as [Value; 0]);
 }
