@@ -4,9 +4,11 @@
 mod asking;
 mod breaking;
 mod cancelling;
+mod changing;
 mod channels;
 mod choosing;
 mod legacy_client;
+mod many;
 mod modern_client;
 mod subscribing;
 

@@ -192,6 +192,32 @@ fn a_client_is_not_asked_for_what_it_has_not_declared() {
     assert_eq!(client.finish(), [] as [Value; 0]);
 }
 
+/// Servers that do not tie a question to its call ask on the stream of the session.
+#[test]
+fn a_question_on_the_stream_of_the_session_is_put_through_the_one_call_that_is_open() {
+    let pki = Pki::new();
+    let (upstream, mut client) = modern_client(&pki);
+    let waiting = json!({"gate": "asked"});
+    let id = call(&mut client, "wait", &waiting);
+    upstream.wait_for_method("tools/call");
+    let question = form();
+    std::thread::scope(|scope| {
+        let asked = &question.asked;
+        let asking = scope.spawn(|| upstream.ask("elicitation/create", &asked["params"]));
+        let required = client.result(&id);
+        assert_eq!(required["inputRequests"], json!({"input-1": asked}));
+        let said = json!({"input-1": question.answer});
+        let again = retry(&mut client, "wait", &waiting, &required, said);
+        assert_eq!(asking.join().unwrap()["result"], question.answer);
+        upstream.release("asked");
+        assert_eq!(client.result(&again)["structuredContent"], waiting);
+    });
+    // Through none, it can't be asked.
+    let refused = upstream.ask("elicitation/create", &question.asked["params"]);
+    assert_eq!(refused["error"]["code"], -32_601);
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
 /// 2025-11-25 client/elicitation, "URL Elicitation Required Error".
 #[test]
 fn an_address_that_must_be_opened_first_is_a_question_and_the_call_is_made_anew() {

@@ -135,7 +135,9 @@ fn a_client_ends_before_it_is_asked() {
     let (upstream, mut client) = legacy_client(&pki);
     let id = client.call("inquire", form().gated(&json!(["late"])));
     upstream.wait_for_method("tools/call");
+    let listening = upstream.wait_for_method("subscriptions/listen");
     client.process.close_stdin();
+    upstream.wait_until_left(&listening);
     upstream.release("late");
     let error = client.error(&id);
     assert!(error["message"].as_str().unwrap().contains("client that is gone"), "{error}");
@@ -144,7 +146,11 @@ fn a_client_ends_before_it_is_asked() {
     let (upstream, mut client) = modern_client(&pki);
     let id = call(&mut client, "inquire", &form().gated(&json!(["late"])));
     upstream.wait_for_method("tools/call");
+    let params = stamped(json!({"notifications": {"toolsListChanged": true}}));
+    let listening = client.request("subscriptions/listen", params);
+    client.notification("notifications/subscriptions/acknowledged");
     client.process.close_stdin();
+    client.result(&listening);
     upstream.release("late");
     // A legacy server is told that it can't ask, and its call comes to an end of its own.
     let said = client.result(&id)["structuredContent"]["answers"][0][0].clone();

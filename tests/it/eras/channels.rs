@@ -55,6 +55,21 @@ fn a_modern_client_has_all_that_there_is() {
     }
 }
 
+/// HTTP+SSE is found where nothing else is said, too.
+#[test]
+fn a_modern_client_that_goes_on_after_its_probe_is_translated() {
+    let pki = Pki::new();
+    let server = Duplex::http_sse(&pki);
+    let mut client = Client::start(&server.bridge(&pki));
+    let id = client.request("server/discover", stamped(json!({})));
+    let error = client.error(&id);
+    assert!(error["message"].as_str().unwrap().contains("--protocol modern"), "{error}");
+    let id = call(&mut client, "echo", &json!({"n": 1}));
+    assert_eq!(client.result(&id)["structuredContent"], json!({"n": 1}));
+    assert_eq!(client.finish(), [] as [Value; 0]);
+    assert_eq!((server.channels(), server.messages("tools/call").len()), (1, 1));
+}
+
 #[test]
 fn a_modern_client_is_asked_through_the_call_that_is_open() {
     let pki = Pki::new();

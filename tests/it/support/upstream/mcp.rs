@@ -149,7 +149,7 @@ fn refuse(status: u16, why: &str) -> Box<Reply> {
 
 /// Answers a request; what it calls runs from now on.
 pub fn answer(shared: &Arc<Shared>, seen: &Seen) -> Answer {
-    if shared.options.modern {
+    if shared.is_modern.load(Ordering::Relaxed) {
         return modern::answer(shared, seen);
     }
     let answer = match seen.method {
