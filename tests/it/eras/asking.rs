@@ -248,6 +248,54 @@ fn an_address_that_must_be_opened_first_is_a_question_and_the_call_is_made_anew(
     assert_eq!(client.finish(), [] as [Value; 0]);
 }
 
+/// What goes from one side to the other is not read more than it must be, nor written anew.
+#[test]
+fn what_is_asked_and_said_is_carried_as_it_was_written() {
+    let pki = Pki::new();
+    let (upstream, mut client) = legacy_client(&pki);
+    let params = r#"{"message":"\u0041\/" ,"requestedSchema":{"x":[1.0, 1e2]}}"#;
+    let asked = format!(r#"{{"q\u0031": {{"method":"elicitation/create","params":{params}}}}}"#);
+    let state = r#""st\u0061te\/\ud83d\ude00""#;
+    upstream.script(
+        Rule::call("echo"),
+        Fault::made(move |seen| {
+            let result = format!(
+                r#"{{"resultType":"input_required","inputRequests":{asked},"requestState":{state}}}"#
+            );
+            Fault::json_text(format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, seen.id()))
+        }),
+    );
+    let id = client.call("echo", json!({"n": 1}));
+    let question = client.server_request("elicitation/create");
+    assert!(client.process.stdout().contains(&format!(r#""params":{params}"#)));
+    let said = r#"{"action":"accept" ,"content":{"a":1.0,"b":"\/\u00e4"}}"#;
+    client.send(&format!(r#"{{"jsonrpc":"2.0","id":{},"result":{said}}}"#, question["id"]));
+    assert_eq!(client.result(&id)["structuredContent"], json!({"n": 1}));
+    let again = upstream.seen().into_iter().rfind(|seen| seen.tool() == Some("echo")).unwrap();
+    let body = String::from_utf8(again.body.to_vec()).unwrap();
+    assert!(body.contains(&format!(r#""requestState":{state}"#)), "{body}");
+    assert!(body.contains(said), "{body}");
+    assert_eq!(again.json()["params"]["inputResponses"].as_object().unwrap().len(), 1);
+    assert!(again.json()["params"]["inputResponses"]["q1"].is_object());
+    assert_eq!(client.finish(), [] as [Value; 0]);
+
+    let (upstream, mut client) = modern_client(&pki);
+    let id = call(&mut client, "inquire", &form().arguments());
+    let required = client.result(&id);
+    let (state, arguments) = (&required["requestState"], form().arguments());
+    // With its members in another order, as a client may write them.
+    client.send(&format!(
+        r#"{{"id":"again","params":{{"requestState":{state},"inputResponses":{{"input\u002d1":{said}}},"_meta":{},"arguments":{arguments},"name":"inquire"}},"method":"tools/call","jsonrpc":"2.0"}}"#,
+        meta()
+    ));
+    client.result(&json!("again"));
+    let answers = upstream.seen().into_iter().filter(|seen| seen.json().get("result").is_some());
+    let bodies: Vec<String> =
+        answers.map(|seen| String::from_utf8(seen.body.to_vec()).unwrap()).collect();
+    assert!(bodies.len() == 1 && bodies[0].contains(said), "{bodies:?}");
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
 /// patterns/mrtr, "Server Requirements" 4 and 5.
 #[test]
 fn a_state_is_good_for_one_retry_of_one_call() {

@@ -1,6 +1,7 @@
 //! What breaks while a question is open: the upstream, its session, the client's input. Each request
 //! has one answer, and no call is made twice.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
 use crate::support::{
     jsonrpc::Client,
     pki::Pki,
+    process::DEADLINE,
     script::{Ending, Fault, Rule},
     upstream::Upstream,
 };
@@ -126,6 +128,33 @@ fn a_modern_client_ends_while_it_is_asked() {
         assert_eq!(answer_seen(&upstream)["error"]["code"], -32_603);
         assert_eq!(upstream.sessions(), [] as [String; 0]);
     }
+}
+
+#[test]
+fn a_signal_ends_it_as_the_end_of_input_does() {
+    let pki = Pki::new();
+    let (upstream, mut client) = legacy_client(&pki);
+    let id = client.call("inquire", form().arguments());
+    let waiting = client.call("wait", json!({"gate": "never"}));
+    client.server_request("elicitation/create");
+    upstream.wait_for_request(|seen| seen.tool() == Some("wait"));
+    client.process.signal(Signal::TERM);
+    client.error(&id);
+    client.error(&waiting);
+    client.notification("notifications/cancelled");
+    client.process.wait_exit(DEADLINE);
+    assert_eq!(client.unclaimed(), [] as [Value; 0]);
+
+    let (upstream, mut client) = modern_client(&pki);
+    let id = call(&mut client, "inquire", &form().arguments());
+    client.result(&id);
+    let waiting = call(&mut client, "wait", &json!({"gate": "never"}));
+    upstream.wait_for_request(|seen| seen.tool() == Some("wait"));
+    client.process.signal(Signal::TERM);
+    client.error(&waiting);
+    client.process.wait_exit(DEADLINE);
+    assert_eq!(client.unclaimed(), [] as [Value; 0]);
+    assert_eq!(upstream.sessions(), [] as [String; 0]);
 }
 
 /// What the server is doing when the input ends is awaited; what it would then ask, nobody can answer.

@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::{answer_seen, call, calls, legacy_client, modern_client, questions, retry};
+use super::{
+    answer_seen, call, calls, form, initialized, legacy_client, modern_client, questions, retry,
+    told,
+};
 use crate::support::{
     jsonrpc::Client,
     pki::Pki,
@@ -84,6 +87,31 @@ fn a_legacy_client_cancels_after_it_has_answered() {
         goes_on(client);
         assert_eq!(calls(&upstream, "inquire").len(), 2);
     }
+}
+
+/// A stream of HTTP/1.1 closes with its connection, and nothing else does.
+#[test]
+fn a_legacy_client_cancels_over_http_1() {
+    let pki = Pki::new();
+    let upstream = Upstream::options(&pki).modern().alpn(&["http/1.1"]).start();
+    let mut client = Client::start(&Client::bridge(&pki, &upstream));
+    initialized(&mut client);
+    let question = form();
+    let other = client.call("inquire", question.arguments());
+    let asked = client.server_request(question.method());
+    let id = client.call("inquire", question.gated(&json!(["never"])));
+    let early = nth(&upstream, 1);
+    cancel(&client, &id);
+    upstream.wait_until_left(&early);
+    let id = client.call("inquire", question.gated(&json!([null, "never"])));
+    let answering = client.server_request(question.method());
+    client.respond(&answering, question.answer.clone());
+    let again = nth(&upstream, 3);
+    cancel(&client, &id);
+    upstream.wait_until_left(&again);
+    client.respond(&asked, question.answer.clone());
+    assert_eq!(client.result(&other), told(&json!([[question.answer]])));
+    goes_on(client);
 }
 
 #[test]

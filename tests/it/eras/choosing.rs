@@ -3,8 +3,15 @@
 
 use serde_json::{Value, json};
 
-use super::{before_modern, call, initialize, initialized, meta, stamped};
-use crate::support::{jsonrpc::Client, pki::Pki, upstream::Upstream};
+use super::{
+    before_modern, call, completed, form, initialize, initialized, meta, retry, stamped, told,
+};
+use crate::support::{
+    jsonrpc::Client,
+    pki::Pki,
+    script::{Fault, Reply, Rule},
+    upstream::{Seen, Upstream},
+};
 
 fn methods(upstream: &Upstream) -> Vec<String> {
     let seen = upstream.seen();
@@ -63,6 +70,57 @@ fn a_modern_client_that_does_not_probe_is_translated() {
     let id = call(&mut client, "count", &json!({"n": 1}));
     assert_eq!(client.result(&id)["structuredContent"], json!({"n": 1, "times": 1}));
     assert_eq!(upstream.ran(1), 1);
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
+/// What servers say to a request that has no session, or a revision they do not know.
+fn refusals() -> Vec<Reply> {
+    let error = |status: u16, id: Value, code: i64, message: &str| {
+        let error = json!({"code": code, "message": message});
+        Reply::json(status, &json!({"jsonrpc": "2.0", "id": id, "error": error}))
+    };
+    let unsupported = "Bad Request: Unsupported protocol version: 2026-07-28";
+    vec![
+        error(400, Value::Null, -32_000, "Bad Request: Server not initialized"),
+        error(400, json!("server-error"), -32_600, "Bad Request: Missing session ID"),
+        error(400, Value::Null, -32_000, unsupported),
+        error(404, Value::Null, -32_001, "Session not found"),
+        Reply::new(422).body("Unexpected message, expect initialize request"),
+        Reply::new(400),
+    ]
+}
+
+#[test]
+fn a_legacy_server_is_known_by_whatever_it_says() {
+    let pki = Pki::new();
+    for refusal in refusals() {
+        let upstream = Upstream::mutual(&pki);
+        let modern = |seen: &Seen| seen.header("mcp-protocol-version") == Some("2026-07-28");
+        upstream.script(Rule::matching(modern).always(), Fault::Answer(refusal.clone()));
+        let mut client = Client::start(&Client::bridge(&pki, &upstream));
+        let ids: Vec<Value> =
+            (1..=3).map(|n| call(&mut client, "count", &json!({"n": n}))).collect();
+        for (n, id) in (1..=3).zip(&ids) {
+            let result = client.result(id);
+            assert_eq!(result["structuredContent"], json!({"n": n, "times": 1}), "{refusal:?}");
+        }
+        assert_eq!(client.finish(), [] as [Value; 0]);
+    }
+}
+
+/// A server without sessions may just do what it is told.
+#[test]
+fn a_legacy_server_without_sessions_is_translated_too() {
+    let pki = Pki::new();
+    let upstream = Upstream::options(&pki).stateless().start();
+    let mut client = spoken(&pki, &upstream, "modern");
+    client.ask("server/discover", stamped(json!({})));
+    let id = call(&mut client, "inquire", &form().arguments());
+    let required = client.result(&id);
+    let said = json!({"input-1": form().answer});
+    let id = retry(&mut client, "inquire", &form().arguments(), &required, said);
+    assert_eq!(client.result(&id), completed(told(&json!([[form().answer]]))));
+    assert!(upstream.seen().iter().all(|seen| seen.session().is_none()));
     assert_eq!(client.finish(), [] as [Value; 0]);
 }
 

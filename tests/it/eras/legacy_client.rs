@@ -113,6 +113,30 @@ fn progress_keeps_to_its_call() {
     assert_eq!(client.finish(), [] as [Value; 0]);
 }
 
+/// server/utilities/logging: what is logged comes on the request's stream.
+#[test]
+fn log_messages_come_before_the_result() {
+    let pki = Pki::new();
+    let (upstream, mut client) = legacy_client(&pki);
+    let logged = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {
+        "level": "error", "logger": "l", "data": {"a": 1},
+    }});
+    let said = logged.clone();
+    upstream.script(
+        Rule::call("echo"),
+        Fault::made(move |seen| {
+            let result = json!({"content": [], "resultType": "complete"});
+            let answer = json!({"jsonrpc": "2.0", "id": seen.id(), "result": result});
+            Fault::sse_text(format!("data: {said}\n\ndata: {answer}\n\n"))
+        }),
+    );
+    let id = client.call("echo", json!({}));
+    assert_eq!(client.result(&id), json!({"content": []}));
+    assert_eq!(client.received().iter().rev().nth(1), Some(&logged));
+    assert_eq!(client.notification("notifications/message"), logged);
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
 #[test]
 fn a_result_of_a_mebibyte_passes_with_every_byte_of_its_content_the_same() {
     let pki = Pki::new();

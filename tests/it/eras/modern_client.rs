@@ -99,7 +99,7 @@ fn the_level_of_logging_and_progress_are_those_of_the_request() {
     params["_meta"]["io.modelcontextprotocol/logLevel"] = "warning".into();
     params["_meta"]["progressToken"] = "mine".into();
     let id = client.request("tools/call", params);
-    assert_eq!(client.result(&id), completed(upstream_steps()));
+    assert_eq!(client.result(&id), completed(steps()));
     for step in 1..=2 {
         let said = client.notification("notifications/progress");
         assert_eq!(said["params"], json!({"progressToken": "mine", "progress": step, "total": 2}));
@@ -108,7 +108,38 @@ fn the_level_of_logging_and_progress_are_those_of_the_request() {
     assert_eq!(client.finish(), [] as [Value; 0]);
 }
 
-fn upstream_steps() -> Value {
+/// server/utilities/logging, "Per-request log level".
+#[test]
+fn log_messages_are_those_that_the_request_wants() {
+    let pki = Pki::new();
+    let (upstream, mut client) = modern_client(&pki);
+    let say = |level: &str| {
+        let params = json!({"level": level, "data": "said"});
+        json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params})
+    };
+    for (wanted, heard) in [(None, 0), (Some("warning"), 1), (Some("debug"), 2)] {
+        let (low, high) = (say("info"), say("error"));
+        upstream.script(
+            Rule::call("echo"),
+            Fault::made(move |seen| {
+                let result = json!({"jsonrpc": "2.0", "id": seen.id(), "result": {"content": []}});
+                Fault::sse_text(format!("data: {low}\n\ndata: {high}\n\ndata: {result}\n\n"))
+            }),
+        );
+        let mut params = stamped(json!({"name": "echo", "arguments": {}}));
+        if let Some(level) = wanted {
+            params["_meta"]["io.modelcontextprotocol/logLevel"] = level.into();
+        }
+        let id = client.request("tools/call", params);
+        client.result(&id);
+        let logged = client.unclaimed();
+        assert_eq!(logged.len(), heard, "{wanted:?}: {logged:?}");
+        (0..heard).for_each(|_| drop(client.notification("notifications/message")));
+    }
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
+fn steps() -> Value {
     json!({
         "content": [{"type": "text", "text": r#"{"steps":2}"#}], "structuredContent": {"steps": 2},
     })
