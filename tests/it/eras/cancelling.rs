@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer_seen, call, calls, form, initialized, legacy_client, modern_client, questions, retry,
-    told,
+    stamped, told,
 };
 use crate::support::{
     jsonrpc::Client,
@@ -178,6 +178,27 @@ fn a_modern_client_cancels_while_it_is_asked() {
         assert_eq!(calls(&upstream, "inquire").len(), 1);
         assert_eq!(upstream.posts("notifications/cancelled").len(), 1);
     }
+}
+
+/// A client that never comes back does not hold a call for ever.
+#[test]
+fn a_modern_client_that_does_not_go_on_has_its_call_cancelled_in_the_end() {
+    let pki = Pki::new();
+    let upstream = Upstream::mutual(&pki);
+    let bridge = Client::bridge(&pki, &upstream);
+    let bridge = bridge.args(["--protocol", "modern", "--idle-timeout", "1s"]);
+    let mut client = Client::start(&bridge);
+    client.ask("server/discover", stamped(json!({})));
+    let question = form();
+    let id = call(&mut client, "inquire", &question.arguments());
+    let required = client.result(&id);
+    told_of_cancelled(&upstream);
+    let said = json!({"input-1": question.answer});
+    let again = retry(&mut client, "inquire", &question.arguments(), &required, said);
+    let error = client.error(&again);
+    assert!(error["message"].as_str().unwrap().contains("sent no byte for 1s"), "{error}");
+    assert_eq!(calls(&upstream, "inquire").len(), 1);
+    modern_goes_on(client);
 }
 
 #[test]
