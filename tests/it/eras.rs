@@ -10,6 +10,7 @@ mod choosing;
 mod legacy_client;
 mod many;
 mod modern_client;
+mod promises;
 mod subscribing;
 
 use serde_json::{Value, json};

@@ -1,6 +1,8 @@
 //! What breaks while a question is open: the upstream, its session, the client's input. Each request
 //! has one answer, and no call is made twice.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -93,6 +95,27 @@ fn a_held_call_goes_on_where_its_stream_can_be_resumed() {
     let again = retry(&mut client, "inquire", &form().arguments(), &required, said);
     assert_eq!(client.result(&again), completed(told(&json!([[form().answer]]))));
     assert_eq!(calls(&upstream, "inquire").len(), 1);
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
+/// A server that does not keep streams open closes one once it has asked (2025-11-25 transports, "Sending
+/// Messages to the Server" 6).
+#[test]
+fn a_held_call_goes_on_where_the_server_has_its_stream_polled() {
+    let pki = Pki::new();
+    let retry_after = Some(Duration::from_millis(10));
+    let upstream = Upstream::options(&pki).resumable(retry_after).start();
+    let bridge = Client::bridge(&pki, &upstream).args(["--protocol", "modern"]);
+    let mut client = Client::start(&bridge);
+    client.ask("server/discover", stamped(json!({})));
+    upstream.script(Rule::call("inquire"), Fault::EndAfterEvents(2));
+    let id = call(&mut client, "inquire", &form().arguments());
+    let required = client.result(&id);
+    let resumed = upstream.wait_for_request(|seen| seen.header("last-event-id").is_some());
+    assert_eq!(resumed.method, "GET");
+    let said = json!({"input-1": form().answer});
+    let again = retry(&mut client, "inquire", &form().arguments(), &required, said);
+    assert_eq!(client.result(&again), completed(told(&json!([[form().answer]]))));
     assert_eq!(client.finish(), [] as [Value; 0]);
 }
 

@@ -187,6 +187,35 @@ fn who_asks_otherwise_has_a_session_of_its_own() {
     assert_eq!(upstream.sessions(), [] as [String; 0], "both are ended");
 }
 
+/// Sessions are not opened without end: the one that was not used for the longest time makes room.
+#[test]
+fn who_asks_otherwise_each_time_has_as_many_sessions_as_there_is_room_for() {
+    let pki = Pki::new();
+    let (upstream, mut client) = modern_client(&pki);
+    for n in 0..20 {
+        let mut params = json!({"name": "count", "arguments": {"n": n}, "_meta": meta()});
+        params["_meta"]["io.modelcontextprotocol/clientInfo"]["version"] = format!("0.{n}").into();
+        let id = client.request("tools/call", params);
+        client.result(&id);
+    }
+    upstream.wait_for(|seen| seen.iter().filter(|seen| seen.method == "DELETE").count() == 13);
+    assert_eq!(upstream.sessions().len(), 8);
+    assert_eq!(client.finish(), [] as [Value; 0]);
+    assert_eq!(upstream.sessions(), [] as [String; 0]);
+}
+
+/// What a server may ask beside what clients are asked for.
+#[test]
+fn a_servers_other_requests_are_answered_here() {
+    let pki = Pki::new();
+    let (_upstream, mut client) = modern_client(&pki);
+    let id = call(&mut client, "ask", &json!({"method": "ping"}));
+    assert_eq!(client.result(&id)["structuredContent"]["result"], json!({}));
+    let id = call(&mut client, "ask", &json!({"method": "tasks/get", "params": {}}));
+    assert_eq!(client.result(&id)["structuredContent"]["error"]["code"], -32_601);
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
 #[test]
 fn a_result_of_a_mebibyte_passes_with_every_byte_of_its_content_the_same() {
     let pki = Pki::new();
