@@ -296,6 +296,54 @@ fn what_is_asked_and_said_is_carried_as_it_was_written() {
     assert_eq!(client.finish(), [] as [Value; 0]);
 }
 
+/// patterns/mrtr, "Supported Requests".
+#[test]
+fn other_requests_than_calls_may_ask_too() {
+    let pki = Pki::new();
+    let (upstream, mut client) = legacy_client(&pki);
+    let large = "s".repeat(1 << 20);
+    let state = large.clone();
+    upstream.script(
+        Rule::on("resources/read").times(2),
+        Fault::made(move |seen| {
+            let result = match seen.json()["params"].get("requestState") {
+                Some(back) => {
+                    assert_eq!(*back, *state);
+                    let said = seen.json()["params"]["inputResponses"]["q"].to_string();
+                    json!({"contents": [{"uri": "a:b", "text": said}], "ttlMs": 1})
+                }
+                None => json!({
+                    "resultType": "input_required",
+                    "inputRequests": {"q": {"method": "roots/list"}},
+                    "requestState": state,
+                }),
+            };
+            let answer = json!({"jsonrpc": "2.0", "id": seen.id(), "result": result});
+            Fault::json_text(answer.to_string())
+        }),
+    );
+    let id = client.request("resources/read", json!({"uri": "a:b"}));
+    let asked = client.server_request("roots/list");
+    client.respond(&asked, json!({"roots": []}));
+    let contents = json!([{"uri": "a:b", "text": r#"{"roots":[]}"#}]);
+    assert_eq!(client.result(&id), json!({"contents": contents}));
+    assert_eq!(client.finish(), [] as [Value; 0]);
+
+    // And what is asked may be large.
+    let (_upstream, mut client) = modern_client(&pki);
+    let mut question = form();
+    question.asked["params"]["message"] = large.clone().into();
+    question.answer["content"]["it"] = large.into();
+    let id = call(&mut client, "inquire", &question.arguments());
+    let required = client.result(&id);
+    assert_eq!(required["inputRequests"]["input-1"], question.asked);
+    let said = json!({"input-1": question.answer});
+    let id = retry(&mut client, "inquire", &question.arguments(), &required, said);
+    let answers = &client.result(&id)["structuredContent"]["answers"];
+    assert_eq!(answers[0][0], question.answer);
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
 /// patterns/mrtr, "Server Requirements" 4 and 5.
 #[test]
 fn a_state_is_good_for_one_retry_of_one_call() {

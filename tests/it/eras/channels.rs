@@ -71,6 +71,21 @@ fn a_modern_client_that_goes_on_after_its_probe_is_translated() {
 }
 
 #[test]
+fn a_legacy_client_is_served_as_ever_whatever_was_said_of_it() {
+    let pki = Pki::new();
+    for server in both(&pki) {
+        let mut client = Client::start(&server.bridge(&pki).args(["--protocol", "legacy"]));
+        client.handshake();
+        let id = client.call("ask", json!({}));
+        let asked = client.server_request("elicitation/create");
+        client.respond(&asked, json!({"action": "decline"}));
+        assert_eq!(client.result(&id)["structuredContent"], json!({"action": "decline"}));
+        assert_eq!(client.finish(), [] as [Value; 0]);
+        assert_eq!((server.channels(), server.messages("initialize").len()), (1, 1));
+    }
+}
+
+#[test]
 fn a_modern_client_is_asked_through_the_call_that_is_open() {
     let pki = Pki::new();
     for server in both(&pki) {

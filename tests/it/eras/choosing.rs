@@ -136,6 +136,56 @@ fn a_legacy_client_before_a_modern_server_sees_a_good_session_only() {
     assert_eq!(client.finish(), [] as [Value; 0]);
 }
 
+/// What servers of no other era say to `initialize`.
+#[test]
+fn a_modern_server_is_known_by_whatever_it_says() {
+    let pki = Pki::new();
+    let supported = json!({"supported": ["2026-07-28"]});
+    let error = |status: u16, named: bool, code: i64| {
+        let supported = supported.clone();
+        Fault::made(move |seen| {
+            let id = if named { seen.id() } else { Value::Null };
+            let error = json!({"code": code, "message": "no", "data": supported});
+            let answer = json!({"jsonrpc": "2.0", "id": id, "error": error});
+            Fault::Answer(Reply::json(status, &answer))
+        })
+    };
+    for refusal in [
+        error(400, false, -32_020),
+        error(400, true, -32_022),
+        error(404, true, -32_601),
+        error(400, true, -32_602),
+        error(400, false, -32_600),
+        error(200, true, -32_601),
+        error(200, true, -32_022),
+        Fault::status(400),
+        Fault::Answer(Reply::new(400).body("Bad Request")),
+    ] {
+        let (upstream, mut client) = before_modern(&pki);
+        upstream.script(Rule::on("initialize").always(), refusal);
+        assert_eq!(initialized(&mut client)["instructions"], "be brief");
+        assert_eq!(client.tool("count", json!({"n": 1})), json!({"n": 1, "times": 1}));
+        assert_eq!(upstream.posts("initialize").len(), 1);
+        assert_eq!(client.finish(), [] as [Value; 0]);
+    }
+}
+
+/// It is the gateway's or the caller's trouble, and shows nothing.
+#[test]
+fn a_refusal_that_is_not_of_the_era_is_the_answer() {
+    let pki = Pki::new();
+    for status in [401, 403, 429, 500, 503] {
+        let (upstream, mut client) = before_modern(&pki);
+        upstream.script(Rule::next(), Fault::status(status));
+        let id = client.request("initialize", initialize());
+        let error = client.error(&id);
+        assert!(error["message"].as_str().unwrap().contains(&status.to_string()), "{error}");
+        assert_eq!(upstream.seen().len(), 1, "{status}");
+        initialized(&mut client);
+        assert_eq!(client.finish(), [] as [Value; 0]);
+    }
+}
+
 #[test]
 fn modern_is_spoken_from_the_first_message_where_that_was_said() {
     let pki = Pki::new();
