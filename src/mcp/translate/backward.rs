@@ -79,6 +79,8 @@ pub struct Backward {
     tickets: u64,
     opened: u64,
     uses: u64,
+    /// What brings answers to the server's questions, each for its call.
+    bringing: HashMap<ExchangeId, u64>,
     /// What the sessions have still to be told.
     due: VecDeque<(u64, Event)>,
     closing: bool,
@@ -109,6 +111,7 @@ impl Backward {
             tickets: 0,
             opened: 0,
             uses: 0,
+            bringing: HashMap::new(),
             due: VecDeque::new(),
             closing: false,
             finished: false,
@@ -131,6 +134,7 @@ impl Backward {
 
     /// Takes in what happened and returns what is to be done.
     pub fn handle(&mut self, event: Event) -> Vec<Command> {
+        let unanswered = self.not_brought(&event);
         match event {
             Event::FromClient(message) => self.client_sent(&message),
             Event::Ended(exchange, End::Refused(refusal), _)
@@ -154,6 +158,10 @@ impl Backward {
             Event::Expired => self.expire(),
         }
         self.settle();
+        if let Some(key) = unanswered {
+            self.release(key, "the client's answer could not be brought to the server");
+            self.settle();
+        }
         std::mem::take(&mut self.out)
     }
 
@@ -332,6 +340,7 @@ impl Backward {
         }
         self.requests.clear();
         self.held.clear();
+        self.bringing.clear();
         self.subscriptions.clear();
         for leg in self.legs.values_mut() {
             leg.waiting.clear();

@@ -18,9 +18,9 @@ use super::{
 };
 use crate::mcp::{
     edit::{Edit, edited},
-    exchange::{Command, Timer},
+    exchange::{Command, End, Event, Timer},
     message::{Id, Message},
-    notification,
+    notification, outcome,
 };
 
 /// Calls that are held at a time.
@@ -184,12 +184,37 @@ impl Backward {
             return Ok(());
         }
         for answer in answers {
-            self.author(leg, answer);
+            self.bring(leg, key, answer);
         }
         self.set_level(leg);
         // What was left out is asked again ("Error Handling"), with what has come since.
         self.ask(key);
         Ok(())
+    }
+
+    /// Brings the server an answer of the client's, which `key` can't go on without.
+    fn bring(&mut self, leg: u64, key: u64, answer: bytes::Bytes) {
+        let (Some(leg), Ok(message)) = (self.legs.get_mut(&leg), Message::parse(answer)) else {
+            return;
+        };
+        for command in leg.machine.handle(Event::FromClient(message)) {
+            if let Command::Post { exchange, .. } = command {
+                self.bringing.insert(exchange, key);
+            }
+            self.out.push(command);
+        }
+    }
+
+    /// The call for which `event` says that an answer has certainly not arrived: it would wait for ever.
+    pub(super) fn not_brought(&mut self, event: &Event) -> Option<u64> {
+        let Event::Ended(exchange, end, _) = event else { return None };
+        let key = self.bringing.remove(exchange)?;
+        let certainly = match end {
+            End::Refused(refusal) => !outcome::may_have_run(refusal.status),
+            End::Broken(failure) => failure.never_sent(),
+            End::Complete { .. } | End::Idle(_) => false,
+        };
+        certainly.then_some(key)
     }
 
     /// A held call has had its time.

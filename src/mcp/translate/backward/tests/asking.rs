@@ -1,6 +1,7 @@
 //! Questions of the server, by clauses of patterns/mrtr.
 
 use super::*;
+use crate::failure::{Failure, Stage};
 
 fn asked_of(did: &[Did]) -> &Value {
     let asked = delivered(did);
@@ -103,6 +104,37 @@ fn a_ping_is_answered_here_and_what_belongs_to_no_call_is_refused() {
     assert_eq!(told(&table.server(stream, &elicit("q")), "q")["error"]["code"], -32_601);
     table.calls(&call(1));
     assert_eq!(told(&table.server(stream, &roots), "r")["error"]["code"], -32_601);
+}
+
+/// What waits for an answer that has certainly not arrived would wait for ever.
+#[test]
+fn an_answer_that_can_not_be_brought_ends_the_call() {
+    let failure = |stage| End::Broken(Failure::new(stage, "it broke"));
+    for (end, over) in [
+        (refused(403), true),
+        (failure(Stage::Connect), true),
+        (failure(Stage::Credential), true),
+        (refused(502), false),
+        (failure(Stage::Response), false),
+        (End::Idle(Duration::from_secs(1)), false),
+        (End::Complete { accepted: true }, false),
+    ] {
+        let words = format!("{end:?}");
+        let mut table = Table::ready();
+        let (exchange, id) = table.calls(&call(1));
+        let asked = table.asks(exchange, &elicit("q"));
+        let (bringing, _) = posted(&table.client(&retry(&call(1), 2, &asked, &accept())));
+        let did = table.on(Event::Ended(bringing, end, Position::default()));
+        let answered = table.server(exchange, &result(&id, json!({})));
+        if over {
+            let answer = delivered(&did)[0];
+            assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(2), &json!(-32_603)));
+            assert_eq!(posts(&did)[0]["method"], "notifications/cancelled", "{words}");
+            assert_eq!(answered, [], "{words}");
+        } else {
+            assert_eq!((did, said(&answered)["id"].clone()), (vec![], json!(2)), "{words}");
+        }
+    }
 }
 
 /// Servers that do not relate their question to the call ask on the GET stream.
