@@ -22,7 +22,7 @@ use crate::support::{
 #[track_caller]
 fn unknown(client: &mut Client, id: &Value) {
     let error = client.error(id);
-    assert!(error["message"].as_str().unwrap().contains("outcome unknown"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("may have run: check before"), "{error}");
 }
 
 #[test]
@@ -62,7 +62,8 @@ fn a_modern_server_breaks_off_the_retry_of_a_legacy_client() {
 #[test]
 fn a_legacy_server_breaks_off_a_call_whose_question_the_modern_client_has() {
     let pki = Pki::new();
-    let breaks: [fn(&Upstream); 2] = [Upstream::drop_connections, Upstream::restart];
+    let breaks: [fn(&Upstream); 3] =
+        [Upstream::drop_connections, Upstream::forget_sessions, Upstream::restart];
     for breaks in breaks {
         for question in questions() {
             let (upstream, mut client) = modern_client(&pki);
@@ -94,6 +95,28 @@ fn a_held_call_goes_on_where_its_stream_can_be_resumed() {
     let said = json!({"input-1": form().answer});
     let again = retry(&mut client, "inquire", &form().arguments(), &required, said);
     assert_eq!(client.result(&again), completed(told(&json!([[form().answer]]))));
+    assert_eq!(calls(&upstream, "inquire").len(), 1);
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
+/// The server would wait for it, and the client for the server.
+#[test]
+fn an_answer_that_does_not_reach_the_server_ends_the_call() {
+    let pki = Pki::new();
+    let upstream = Upstream::options(&pki).resumable(None).start();
+    let bridge = Client::bridge(&pki, &upstream).args(["--protocol", "modern"]);
+    let mut client = Client::start(&bridge);
+    client.ask("server/discover", stamped(json!({})));
+    let id = call(&mut client, "inquire", &form().arguments());
+    let required = client.result(&id);
+    upstream.down();
+    let said = json!({"input-1": form().answer});
+    let again = retry(&mut client, "inquire", &form().arguments(), &required, said);
+    let error = client.error(&again);
+    assert!(error["message"].as_str().unwrap().contains("could not be brought"), "{error}");
+    upstream.up();
+    let id = call(&mut client, "echo", &json!({"n": 1}));
+    assert_eq!(client.result(&id)["structuredContent"], json!({"n": 1}));
     assert_eq!(calls(&upstream, "inquire").len(), 1);
     assert_eq!(client.finish(), [] as [Value; 0]);
 }

@@ -3,10 +3,11 @@
 
 use serde_json::{Value, json};
 
-use super::{legacy_client, modern_client, stamped};
+use super::{before_legacy, legacy_client, modern_client, stamped};
 use crate::support::{
     jsonrpc::Client,
     pki::Pki,
+    script::{Fault, Rule},
     upstream::{Seen, Upstream},
 };
 
@@ -145,6 +146,19 @@ fn a_modern_client_listens_to_the_stream_of_a_session() {
     // "Graceful Closure": what is still listened to is answered.
     assert_eq!(client.result(&id), json!({"resultType": "complete", "_meta": named(&id)}));
     assert_eq!(client.received().len(), closed + 1);
+    assert_eq!(client.finish(), [] as [Value; 0]);
+}
+
+/// There is no stream to hear it on, and that is no reason not to answer.
+#[test]
+fn a_modern_client_subscribes_where_a_session_has_no_stream() {
+    let pki = Pki::new();
+    let (upstream, mut client) = before_legacy(&pki);
+    upstream.script(Rule::get().always(), Fault::status(405));
+    let id = subscribed(&mut client, &json!({"toolsListChanged": true}));
+    assert_eq!(upstream.notify(TOOLS, &Value::Null), 0);
+    client.process.close_stdin();
+    client.result(&id);
     assert_eq!(client.finish(), [] as [Value; 0]);
 }
 
