@@ -29,7 +29,7 @@ use http::Uri;
 
 use self::{
     leg::Leg,
-    machine::Channel,
+    machine::{Channel, Origin},
     request::{Own, Request},
     said::Said,
     state::Seal,
@@ -360,12 +360,11 @@ impl Backward {
 
     fn tell(&mut self, number: u64, event: Event) {
         let Some(leg) = self.legs.get_mut(&number) else { return };
-        let (source, call) = match &event {
+        let (source, origin) = match &event {
             Event::FromServer(exchange, message) => {
-                let call = leg.machine.carried(*exchange).and_then(request::number);
-                (Some(message.clone()), call)
+                (Some(message.clone()), leg.machine.origin(*exchange))
             }
-            _ => (None, None),
+            _ => (None, Origin::Session),
         };
         for command in leg.machine.handle(event) {
             match command {
@@ -375,7 +374,7 @@ impl Backward {
                         it.bytes().as_ptr() == line.as_ptr() && it.bytes().len() == line.len()
                     });
                     match same.cloned().map_or_else(|| Message::parse(line), Ok) {
-                        Ok(message) => self.spoken(number, call, &message),
+                        Ok(message) => self.spoken(number, origin, &message),
                         Err(error) => tracing::debug!(%error, "a line of the session is dropped"),
                     }
                 }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Backward,
+    machine::Origin,
     request::{After, Request},
     said::{Capable, Said, text},
     words::{self, INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Refused, SERVER_INFO},
@@ -36,11 +37,11 @@ pub(super) const ASKABLE: [&str; 3] = ["prompts/get", "resources/read", "tools/c
 type Responses<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 impl Backward {
-    /// A request of the server, on the stream of `call`.
+    /// A request of the server.
     pub(super) fn question(
         &mut self,
         leg: u64,
-        call: Option<u64>,
+        origin: Origin,
         id: &Id,
         method: &str,
         message: &Message,
@@ -48,8 +49,13 @@ impl Backward {
         if method == "ping" {
             return self.author(leg, words::result(id, "{}"));
         }
-        // Some servers ask on the GET stream what they want to know for a call.
-        let call = call.or_else(|| self.only_call(leg).filter(|_| method != "roots/list"));
+        let call = match origin {
+            Origin::Call(call) => Some(call),
+            // What a call that is over still asks is not for the user of another one.
+            Origin::Over => None,
+            // Some servers do not relate what they ask to the call that they ask it for.
+            Origin::Session => self.only_call(leg),
+        };
         if let Err(refused) = self.noted(call, id, method, message) {
             tracing::debug!(method, "a request of the server can't be put to the client");
             self.author(leg, refused.line(id));
@@ -170,7 +176,7 @@ impl Backward {
         request.asked_as = id.clone();
         request.level = said.level;
         request.capable = said.identity.capable();
-        request.tokens.1 = said.token.map(Into::into);
+        request.token = said.token.map(Into::into);
         let answers = answers(request, &responses);
         let done = std::mem::replace(&mut request.after, After::Answers);
         self.open.insert(id.clone(), key);

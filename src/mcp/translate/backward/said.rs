@@ -114,7 +114,11 @@ impl<'a> Said<'a> {
         Ok(Self {
             identity: Identity { info, capabilities },
             level,
-            token: meta.token.map(RawValue::get),
+            // "MUST be a string or integer value" (patterns/progress, "Progress Flow").
+            token: meta
+                .token
+                .map(RawValue::get)
+                .filter(|raw| !raw.starts_with(['{', '[', 't', 'f'])),
             state: params.request_state,
             responses: params.input_responses,
             notifications: params.notifications,
@@ -172,7 +176,7 @@ pub(super) fn is_object(raw: &str) -> bool {
 }
 
 /// Whether two raw JSON texts mean the same; the same bytes are not read.
-pub(super) fn same(one: &str, other: &str) -> bool {
+fn same(one: &str, other: &str) -> bool {
     let read = |text: &str| serde_json::from_str::<Value>(text).ok();
     one == other || read(one).is_some_and(|one| Some(one) == read(other))
 }
