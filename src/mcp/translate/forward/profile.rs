@@ -129,16 +129,27 @@ impl Profile {
         let has = |path: &[&str]| {
             edit::member(self.capabilities.as_bytes(), path).is_some_and(|raw| raw.get() != "null")
         };
-        let missing = match method {
+        let asks = |name| {
+            let params = params.map_or("{}", RawValue::get);
+            edit::member(params.as_bytes(), &[name]).is_some_and(|raw| raw.get() != "null")
+        };
+        let (given, lacking) = match method {
             "elicitation/create" if by_url(params) => {
-                (&["elicitation", "url"][..], "elicitation.url")
+                (has(&["elicitation", "url"]), "elicitation.url")
             }
-            "elicitation/create" => (&["elicitation"][..], "elicitation"),
-            "sampling/createMessage" => (&["sampling"][..], "sampling"),
-            "roots/list" => (&["roots"][..], "roots"),
+            "elicitation/create" if has(&["elicitation", "url"]) => {
+                (has(&["elicitation", "form"]), "elicitation.form")
+            }
+            // An empty object is as good as one with `form` (client/elicitation, "Capabilities").
+            "elicitation/create" => (has(&["elicitation"]), "elicitation"),
+            "sampling/createMessage" if asks("tools") || asks("toolChoice") => {
+                (has(&["sampling", "tools"]), "sampling.tools")
+            }
+            "sampling/createMessage" => (has(&["sampling"]), "sampling"),
+            "roots/list" => (has(&["roots"]), "roots"),
             _ => return Some("a kind of input that MCP does not define"),
         };
-        (!has(missing.0)).then_some(missing.1)
+        (!given).then_some(lacking)
     }
 }
 
@@ -252,13 +263,23 @@ mod tests {
     #[test]
     fn a_client_is_asked_for_what_it_has_declared() {
         let url: Box<RawValue> = serde_json::from_str(r#"{"mode":"url"}"#).unwrap();
+        let tools: Box<RawValue> = serde_json::from_str(r#"{"tools":[]}"#).unwrap();
         let form: Box<RawValue> = serde_json::from_str(r#"{"mode":"form"}"#).unwrap();
         for (capabilities, method, params, lacks) in [
             (r#"{"elicitation":{}}"#, "elicitation/create", None, None),
             (r#"{"elicitation":{}}"#, "elicitation/create", Some(&form), None),
             (r#"{"elicitation":{}}"#, "elicitation/create", Some(&url), Some("elicitation.url")),
             (r#"{"elicitation":{"url":{}}}"#, "elicitation/create", Some(&url), None),
+            (
+                r#"{"elicitation":{"url":{}}}"#,
+                "elicitation/create",
+                Some(&form),
+                Some("elicitation.form"),
+            ),
+            (r#"{"elicitation":{"url":{},"form":{}}}"#, "elicitation/create", None, None),
             ("{}", "elicitation/create", None, Some("elicitation")),
+            (r#"{"sampling":{}}"#, "sampling/createMessage", Some(&tools), Some("sampling.tools")),
+            (r#"{"sampling":{"tools":{}}}"#, "sampling/createMessage", Some(&tools), None),
             ("{}", "sampling/createMessage", None, Some("sampling")),
             (r#"{"sampling":{}}"#, "sampling/createMessage", None, None),
             (r#"{"roots":null}"#, "roots/list", None, Some("roots")),

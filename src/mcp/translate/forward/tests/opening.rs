@@ -60,6 +60,16 @@ fn a_discovery_that_fails_is_the_answer_and_the_next_one_tries_again() {
     assert!(said(&did).contains("https://gw speaks 2027-01-01"), "{did:?}");
 }
 
+/// mrtr, "Supported Requests"; 2025-11-25 lifecycle, "Initialization".
+#[test]
+fn a_client_that_has_not_initialized_is_not_asked() {
+    let mut table = Table::new();
+    let (exchange, body) = posted(&table.client(&initialize(1, CAPABILITIES)));
+    let asks = r#"{"resultType":"input_required","inputRequests":{"a":{"method":"roots/list"}}}"#;
+    let did = table.server(exchange, &result(&body["id"], asks));
+    assert!(said(&did).contains(r#""id":1,"error""#), "{did:?}");
+}
+
 /// versioning, "Protocol Version Negotiation": once, with a version from the list.
 #[test]
 fn a_request_whose_revision_is_refused_is_sent_once_more() {
