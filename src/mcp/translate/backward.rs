@@ -296,7 +296,9 @@ impl Backward {
     fn notify(&mut self, message: &Message) {
         let standing = self.legs.iter().filter(|(_, leg)| leg.server.is_some());
         match standing.max_by_key(|(_, leg)| leg.used).map(|(number, _)| *number) {
-            Some(number) => self.due.push_back((number, Event::FromClient(message.clone()))),
+            Some(number) => {
+                self.due.push_back((number, Event::FromClient(request::told(message))));
+            }
             None => tracing::debug!("a notification is dropped: there is no session yet"),
         }
     }

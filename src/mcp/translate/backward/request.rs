@@ -40,7 +40,7 @@ pub(super) enum Own {
     Initialize,
     Level,
     Watch(Box<str>),
-    Unwatch,
+    Unwatch(Box<str>),
 }
 
 /// What a held call waits for.
@@ -114,6 +114,14 @@ impl Request {
         let name = format!("input-{}", self.asked);
         self.questions.push(Question { id, name, input, put: false });
     }
+}
+
+/// A notification of the client as a session has it.
+pub(super) fn told(message: &Message) -> Message {
+    let of_meta = MODERN_KEYS.map(|key| ["params", "_meta", key]);
+    let edits: Vec<_> = of_meta.iter().map(|path| Edit::Remove(path)).collect();
+    let without = edited(message.bytes(), &edits).and_then(|it| Message::parse(it).ok());
+    without.unwrap_or_else(|| message.clone())
 }
 
 /// The client's word that a request is cancelled, about the one that has the number `key`.
