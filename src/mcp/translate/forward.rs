@@ -29,6 +29,7 @@ use crate::{
         fault,
         message::{Envelope, Id, Message},
         notification, outcome,
+        refusal::INVALID_PARAMS,
         stateless::Stateless,
     },
 };
@@ -180,7 +181,7 @@ impl Forward {
                     Some(stamped) => self.call(id, method, stamped),
                     None => {
                         let what = "params and params._meta are objects in MCP";
-                        self.deliver(answer::refused(&id, answer::INVALID_PARAMS, what));
+                        self.deliver(answer::refused(&id, INVALID_PARAMS, what));
                     }
                 }
             }
@@ -214,7 +215,7 @@ impl Forward {
         }
         let what = "the level is none of debug, info, notice, warning, error, critical, alert and \
                     emergency";
-        self.deliver(answer::refused(id, answer::INVALID_PARAMS, what));
+        self.deliver(answer::refused(id, INVALID_PARAMS, what));
     }
 
     /// Says something to the server; the exchange that carries it.

@@ -13,14 +13,16 @@ use super::{
     Backward,
     machine::Origin,
     request::{After, Request},
-    said::{Capable, Said, text},
-    words::{self, INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Refused, SERVER_INFO},
+    said::{Capable, Said},
+    words::{self, INTERNAL_ERROR, Refused},
 };
 use crate::mcp::{
     edit::{Edit, edited},
     exchange::{Command, Timer},
     message::{Id, Message},
+    metadata::{SERVER_INFO, text},
     notification,
+    refusal::METHOD_NOT_FOUND,
 };
 
 /// Calls that are held at a time.
@@ -242,7 +244,7 @@ fn responses(raw: Option<&RawValue>) -> Result<Responses<'_>, Refused> {
     let All(all) = serde_json::from_str(raw.get()).map_err(bad)?;
     if let Some((Name(name), _)) = all.iter().find(|(_, it)| !it.get().starts_with('{')) {
         let what = format!("inputResponses[{name:?}] is not an object");
-        return Err(Refused::new(INVALID_PARAMS, what));
+        return Err(Refused::params(what));
     }
     Ok(all.into_iter().map(|(Name(name), value)| (name, value)).collect())
 }

@@ -13,12 +13,13 @@ use super::{
     request::Own,
     said::Said,
     server::Server,
-    words::{self, Refused, SUBSCRIPTION},
+    words::{self, Refused},
 };
 use crate::mcp::{
     edit::{Edit, edited},
     exchange::Command,
     message::{Id, Message},
+    metadata::{SUBSCRIPTION_ID, text},
 };
 
 /// Resources that are watched in one session.
@@ -107,8 +108,12 @@ impl Backward {
             pending: HashSet::new(),
             begun: false,
         };
+        let wanted = uris.len();
         for uri in uris {
             self.join(&mut subscription, uri);
+        }
+        if subscription.uris.len() < wanted {
+            tracing::warn!("more than {MAX_WATCHED} resources are subscribed to");
         }
         self.subscriptions.insert(key, subscription);
         self.begin_if_ready(key);
@@ -120,7 +125,7 @@ impl Backward {
         let Some(leg) = self.legs.get_mut(&number) else { return };
         let new = !leg.watched.contains_key(&uri);
         if new && leg.watched.len() >= MAX_WATCHED {
-            return tracing::warn!("more than {MAX_WATCHED} resources are subscribed to");
+            return;
         }
         let watched = leg.watched.entry(uri.clone()).or_default();
         watched.asked |= new;
@@ -254,7 +259,7 @@ impl Backward {
 
 /// The notification as one of a subscription.
 fn tagged(message: &Message, id: &Id) -> Option<Bytes> {
-    let path = ["params", "_meta", SUBSCRIPTION];
+    let path = ["params", "_meta", SUBSCRIPTION_ID];
     let line = edited(message.bytes(), &[Edit::Set(&path, Cow::Borrowed(id.token()))]);
     if line.is_none() {
         tracing::debug!("a notification that has no room for its subscription is dropped");
@@ -274,7 +279,7 @@ fn updated(message: &Message) -> Option<String> {
         uri: &'a RawValue,
     }
     let updated: Updated<'_> = serde_json::from_slice(message.bytes()).ok()?;
-    super::said::text(updated.params.uri).map(Cow::into_owned)
+    text(updated.params.uri).map(Cow::into_owned)
 }
 
 /// Whether an update of `uri` is one of `root`: servers may name a part of what was subscribed to

@@ -15,6 +15,7 @@ use crate::{
         edit::{self, Edit},
         message::{Id, Message},
         metadata::SERVER_INFO,
+        refusal::INVALID_PARAMS,
     },
 };
 
@@ -44,7 +45,7 @@ impl Forward {
             // It is put together of what was parsed.
             Err(_) => self.deliver(answer::refused(
                 &id,
-                answer::INVALID_PARAMS,
+                INVALID_PARAMS,
                 "what initialize says of the client can't be read",
             )),
         }

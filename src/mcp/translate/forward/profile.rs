@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::mcp::{
     edit::{self, Edit},
     message::Message,
-    metadata::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROTOCOL_VERSION},
+    metadata::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, LOG_LEVELS, PROTOCOL_VERSION},
 };
 
 /// The revisions of this era that are spoken here, the newest first.
@@ -20,10 +20,6 @@ pub(super) const MODERN: [&str; 1] = ["2026-07-28"];
 
 /// The revisions that begin with `initialize`, the oldest first.
 const LEGACY: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
-
-/// The levels of `logging/setLevel` (logging, "Log Levels").
-const LEVELS: [&str; 8] =
-    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 /// Who asks, and how.
 #[derive(Debug)]
@@ -81,7 +77,7 @@ impl Profile {
 
     /// Remembers a level; false for what is none.
     pub(super) fn set_level(&mut self, level: &str) -> bool {
-        let known = LEVELS.into_iter().find(|known| *known == level);
+        let known = LOG_LEVELS.into_iter().find(|known| *known == level);
         self.level = known.or(self.level);
         known.is_some()
     }

@@ -22,7 +22,7 @@ use crate::{
         exchange::{Command, ExchangeId, Timer},
         message::{Id, Message},
         notification,
-        refusal::{self, METHOD_NOT_FOUND},
+        refusal::{self, INVALID_PARAMS, METHOD_NOT_FOUND},
     },
 };
 
@@ -192,7 +192,7 @@ impl Forward {
 
     pub(super) fn subscribe(&mut self, id: Id, message: &Message) {
         let Some(uri) = parameter(message, "uri") else {
-            let line = answer::refused(&id, answer::INVALID_PARAMS, "params have no uri");
+            let line = answer::refused(&id, INVALID_PARAMS, "params have no uri");
             return self.deliver(line);
         };
         if self.subscription.offer.resources == Some(false) {
@@ -203,7 +203,7 @@ impl Forward {
         let known = self.subscription.resources.contains(&uri);
         if !known && self.subscription.resources.len() >= RESOURCES {
             let what = format!("more than {RESOURCES} resources are subscribed to");
-            return self.deliver(answer::refused(&id, answer::INVALID_PARAMS, &what));
+            return self.deliver(answer::refused(&id, INVALID_PARAMS, &what));
         }
         let standing = self.subscription.standing.as_ref();
         if known && standing.is_some_and(|stream| stream.filter.resources.contains(&uri)) {
@@ -219,7 +219,7 @@ impl Forward {
 
     pub(super) fn unsubscribe(&mut self, id: &Id, message: &Message) {
         let Some(uri) = parameter(message, "uri") else {
-            let line = answer::refused(id, answer::INVALID_PARAMS, "params have no uri");
+            let line = answer::refused(id, INVALID_PARAMS, "params have no uri");
             return self.deliver(line);
         };
         self.subscription.resources.remove(uri.as_str());
@@ -310,7 +310,7 @@ impl Forward {
             self.subscription.resources.remove(&uri);
             filter.resources.remove(&uri);
             let what = "the server does not tell of changes of this resource";
-            self.finish(&id, answer::refused(&id, answer::INVALID_PARAMS, what));
+            self.finish(&id, answer::refused(&id, INVALID_PARAMS, what));
         }
     }
 
