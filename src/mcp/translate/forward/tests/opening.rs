@@ -20,7 +20,7 @@ fn initialize_is_answered_by_discovery() {
     let did = table.server(exchange, &discovered(&json!(7), capabilities));
     assert_eq!(
         said(&did),
-        r#"{"jsonrpc":"2.0","id":7,"result":{"capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{},"x":[ ]},"instructions":"be good","protocolVersion":"2025-06-18","serverInfo":{"name":"s","version":"2"}}}"#
+        r#"{"jsonrpc":"2.0","id":7,"result":{"capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{},"extensions":{"a/b":{}},"x":[ ]},"instructions":"be good","protocolVersion":"2025-06-18","serverInfo":{"name":"s","version":"2"}}}"#
     );
 }
 
