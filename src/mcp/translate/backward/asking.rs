@@ -179,7 +179,8 @@ impl Backward {
         request.level = said.level;
         request.capable = said.identity.capable();
         request.token = said.token.map(Into::into);
-        let answers = answers(request, &responses);
+        let mut answers = answers(request, &responses);
+        answers.extend(refused(request));
         let done = std::mem::replace(&mut request.after, After::Answers);
         self.open.insert(id.clone(), key);
         if let After::Done(message) = done {
@@ -229,6 +230,27 @@ fn answers(request: &mut Request, responses: &Responses<'_>) -> Vec<bytes::Bytes
         let response = responses.get(question.name.as_str()).filter(|_| question.put);
         let (Some(response), Some(id)) = (response, &question.id) else { return true };
         answers.push(words::result(id, response.get()));
+        false
+    });
+    answers
+}
+
+/// What the client of this retry can't be asked any more, as the server is told; these questions are
+/// over too.
+fn refused(request: &mut Request) -> Vec<bytes::Bytes> {
+    #[derive(Deserialize)]
+    struct Input<'a> {
+        #[serde(borrow)]
+        method: Cow<'a, str>,
+        #[serde(borrow, default)]
+        params: Option<&'a RawValue>,
+    }
+    let (capable, mut answers) = (request.capable, Vec::new());
+    request.questions.retain(|question| {
+        let input: Option<Input<'_>> = serde_json::from_str(&question.input).ok();
+        let may = input.map_or(Ok(()), |it| may_ask(capable, &it.method, it.params));
+        let (Err(refused), Some(id)) = (may, &question.id) else { return true };
+        answers.push(refused.line(id));
         false
     });
     answers

@@ -280,6 +280,16 @@ fn a_retry_says_anew_what_can_be_asked() {
     less["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({ "roots": {} });
     told(&table.client(&less), "q");
     assert_eq!(told(&table.server(exchange, &elicit("r")), "r")["error"]["code"], -32_601);
+    // What has come while the call was held is not asked of such a client either.
+    let (exchange, _) = table.calls(&call(3));
+    let asked = table.asks(exchange, &elicit("s"));
+    assert_eq!(table.server(exchange, &elicit("t")), []);
+    let mut less = retry(&call(3), 4, &asked, &accept());
+    less["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({ "roots": {} });
+    let did = table.client(&less);
+    assert_eq!(told(&did, "s")["result"], accept());
+    assert_eq!(told(&did, "t")["error"]["code"], -32_601);
+    assert_eq!(delivered(&did), Vec::<&Value>::new());
 }
 
 #[test]
