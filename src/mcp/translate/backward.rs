@@ -372,9 +372,7 @@ impl Backward {
             match command {
                 Command::Deliver(line) => {
                     // Most lines are the message as it came, which is read already.
-                    let same = source.as_ref().filter(|it| {
-                        it.bytes().as_ptr() == line.as_ptr() && it.bytes().len() == line.len()
-                    });
+                    let same = source.as_ref().filter(|it| it.is(&line));
                     match same.cloned().map_or_else(|| Message::parse(line), Ok) {
                         Ok(message) => self.spoken(number, origin, &message),
                         Err(error) => tracing::debug!(%error, "a line of the session is dropped"),
