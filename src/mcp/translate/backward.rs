@@ -159,7 +159,7 @@ impl Backward {
         }
         self.settle();
         if let Some(key) = unanswered {
-            self.release(key, "the client's answer could not be brought to the server");
+            self.give_up_unanswered(key);
             self.settle();
         }
         std::mem::take(&mut self.out)

@@ -16,13 +16,17 @@ use super::{
     said::{Capable, Said},
     words::{self, INTERNAL_ERROR, Refused},
 };
-use crate::mcp::{
-    edit::{Edit, edited},
-    exchange::{Command, End, Event, Timer},
-    message::{Id, Message},
-    metadata::{SERVER_INFO, text},
-    notification, outcome,
-    refusal::METHOD_NOT_FOUND,
+use crate::{
+    failure::{Failure, Stage},
+    mcp::{
+        edit::{Edit, edited},
+        exchange::{Command, End, Event, Timer},
+        fault,
+        message::{Id, Message},
+        metadata::{SERVER_INFO, text},
+        notification, outcome,
+        refusal::METHOD_NOT_FOUND,
+    },
 };
 
 /// Calls that are held at a time.
@@ -228,8 +232,20 @@ impl Backward {
         }
     }
 
-    /// Gives a call up: the server is told, and its questions have an error for their answers.
+    /// Gives a call up whose question the server has no answer to, and will not have.
+    pub(super) fn give_up_unanswered(&mut self, key: u64) {
+        let why = "the client's answer could not be brought to the server";
+        let failure = outcome::unknown(&Failure::new(Stage::Send, why));
+        self.give_up(key, why, |id| fault::answer(id, &failure));
+    }
+
+    /// Gives a call up, for which nothing is owed but what says why.
     pub(super) fn release(&mut self, key: u64, why: &'static str) {
+        self.give_up(key, why, |id| Refused::new(INTERNAL_ERROR, why).line(id));
+    }
+
+    /// Gives a call up: the server is told, and its questions have an error for their answers.
+    fn give_up(&mut self, key: u64, why: &'static str, line: impl FnOnce(&Id) -> bytes::Bytes) {
         let Some(request) = self.requests.get(&key) else { return };
         let leg = request.leg;
         let runs = matches!(request.after, After::Answers);
@@ -238,7 +254,7 @@ impl Backward {
         let answers: Vec<_> = asked.map(|id| refused.line(id)).collect();
         self.held.retain(|_, held| *held != key);
         // Its own request is over, unless it could not even be asked.
-        self.answer(key, |id| refused.line(id));
+        self.answer(key, line);
         if let (true, Some(number)) = (runs, Id::from_token(&key.to_string())) {
             self.author(leg, notification::cancel(&number, why));
         }
