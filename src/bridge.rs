@@ -7,7 +7,9 @@
 mod audit;
 mod calls;
 mod endpoint;
+mod engine;
 mod exchange;
+mod outlet;
 mod refusing;
 mod socket;
 mod stdin;
@@ -17,13 +19,14 @@ use std::time::Duration;
 
 use http::Uri;
 
-pub use self::refusing::refuse;
 use self::{
     audit::Audit,
     calls::Calls,
+    outlet::Outlet,
     stdin::{Line, Lines},
     stdout::Stdout,
 };
+pub use self::{engine::Engine, outlet::Backlog, refusing::refuse};
 pub use crate::mcp::era::Era;
 use crate::{
     failure::{Failure, Stage},
@@ -75,17 +78,11 @@ pub async fn run(
     (input, output): (Input, Output),
     stop: impl Future<Output: std::fmt::Debug>,
 ) {
-    // How messages name it, so that nobody takes its refusals for ours.
-    settings.upstream = format!("the upstream {}", settings.upstream);
+    let conversation = conversation(&mut settings);
     let mut lines = Lines::new(input, settings.max_message);
     let stdout = Stdout::new(output);
-    let limits = Limits { in_flight: settings.max_in_flight, idle: settings.idle_timeout };
-    let conversation = match settings.websocket {
-        true => Conversation::over_websocket(&settings.upstream, limits),
-        false => Conversation::new(&settings.upstream, settings.uri.clone(), limits),
-    };
     let (drain, max_message) = (settings.drain, settings.max_message);
-    let calls = Calls::new(settings, conversation, service, stdout.clone());
+    let calls = Calls::new(settings, conversation, service, Outlet::Stdout(stdout.clone()));
 
     let reading = async {
         loop {
@@ -137,6 +134,17 @@ pub async fn run(
         () = stdout.drained() => {}
         () = stdout.run() => {}
         () = tokio::time::sleep(LAST_WORDS) => {}
+    }
+}
+
+/// The conversation that the settings ask for.
+fn conversation(settings: &mut Settings) -> Conversation {
+    // How messages name it, so that nobody takes its refusals for ours.
+    settings.upstream = format!("the upstream {}", settings.upstream);
+    let limits = Limits { in_flight: settings.max_in_flight, idle: settings.idle_timeout };
+    match settings.websocket {
+        true => Conversation::over_websocket(&settings.upstream, limits),
+        false => Conversation::new(&settings.upstream, settings.uri.clone(), limits),
     }
 }
 

@@ -71,6 +71,7 @@ pub async fn route() -> Result<sidecar::Route, Failure> {
         sockets: join(true).await?,
         tls: None,
         reach: None,
+        translate: None,
     })
 }
 

@@ -138,6 +138,13 @@ pub fn no_discovery(id: &Id, upstream: &str) -> Bytes {
     line(id.token(), &Error { code: METHOD_NOT_FOUND, message: &message, data: None })
 }
 
+/// The line that answers request `id`, or nobody's, with an error that the protocol defines.
+#[must_use]
+pub fn of_protocol(id: Option<&Id>, code: i64, what: &str) -> Bytes {
+    let message = format!("countersign: {what}");
+    line(id.map_or("null", Id::token), &Error { code, message: &message, data: None })
+}
+
 /// The line that answers request `id` with the server's own error object, which came without an id.
 #[must_use]
 pub fn addressed_to(id: &Id, error: &[u8]) -> Bytes {
