@@ -17,7 +17,9 @@ mod stdout;
 
 use std::time::Duration;
 
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use http::Uri;
+use zeroize::Zeroizing;
 
 use self::{
     audit::Audit,
@@ -78,7 +80,7 @@ pub async fn run(
     (input, output): (Input, Output),
     stop: impl Future<Output: std::fmt::Debug>,
 ) {
-    let conversation = conversation(&mut settings);
+    let conversation = converse(&mut settings);
     let mut lines = Lines::new(input, settings.max_message);
     let stdout = Stdout::new(output);
     let (drain, max_message) = (settings.drain, settings.max_message);
@@ -138,14 +140,23 @@ pub async fn run(
 }
 
 /// The conversation that the settings ask for.
-fn conversation(settings: &mut Settings) -> Conversation {
+fn converse(settings: &mut Settings) -> Conversation {
     // How messages name it, so that nobody takes its refusals for ours.
     settings.upstream = format!("the upstream {}", settings.upstream);
     let limits = Limits { in_flight: settings.max_in_flight, idle: settings.idle_timeout };
+    let (upstream, protocol) = (&settings.upstream, settings.protocol);
+    let key = key();
     match settings.websocket {
-        true => Conversation::over_websocket(&settings.upstream, limits),
-        false => Conversation::new(&settings.upstream, settings.uri.clone(), limits),
+        true => Conversation::over_websocket(upstream, limits, protocol, &key),
+        false => Conversation::new(upstream, settings.uri.clone(), limits, protocol, &key),
     }
+}
+
+#[expect(clippy::expect_used, reason = "AWS-LC ends the process rather than return an error")]
+fn key() -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    SystemRandom::new().fill(&mut *key).expect("the system has random numbers");
+    key
 }
 
 fn too_long(limit: usize) -> Failure {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{
     Settings,
     calls::Calls,
-    conversation,
+    converse,
     outlet::{Backlog, Front, Outlet},
 };
 use crate::{
@@ -29,7 +29,7 @@ impl Engine {
         deliver: impl Fn(Bytes) + Send + Sync + 'static,
         backlog: Backlog,
     ) -> Self {
-        let conversation = conversation(&mut settings);
+        let conversation = converse(&mut settings);
         let front = Front { deliver: Arc::new(deliver), backlog };
         Self(Calls::new(settings, conversation, service, Outlet::Front(front)))
     }

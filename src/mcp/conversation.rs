@@ -1,27 +1,35 @@
-//! Which era the client speaks, and so which machine has its messages: the session of revisions up
-//! to 2025-11-25, or the stateless exchanges of those since.
+//! Which era the client speaks and which the upstream, and so which machine has the messages.
 //!
-//! A client shows its era by how it opens (2026-07-28 versioning, "Backward Compatibility"). Where it
-//! and the upstream agree, nothing stands between them. Behind one channel, a WebSocket or HTTP+SSE,
-//! both eras are carried as they are (`duplex`).
+//! Where both are of one era nothing stands between them: a [`Session`], the [`Stateless`] exchanges, or
+//! one channel that carries either as it is ([`Duplex`]). Where they are not, a translator does
+//! ([`Forward`], [`Backward`]). Machines give what they could not serve to one another (`crossing`),
+//! and that is all that they know of each other: names of exchanges and timers lie in ranges.
+
+mod closing;
+mod crossing;
+#[cfg(test)]
+mod tests;
+mod trial;
 
 use http::Uri;
 
+use self::{closing::Progress, trial::Trial};
 use super::{
     duplex::Duplex,
     era::Era,
-    exchange::{Command, End, Event, ExchangeId, Limits, Timer},
+    exchange::{Command, Event, ExchangeId, Limits, Timer},
     message::{Envelope, Message},
     metadata::Metadata,
-    refusal::{self, Refusal},
     session::Session,
     stateless::Stateless,
+    translate::{backward::Backward, forward::Forward},
 };
 
-/// The exchanges of the stateless era are counted from here on, those of sessions below.
-const STATELESS: u64 = 1 << 63;
-/// Those of a channel lie between.
+/// Where the names of each machine's exchanges begin; those of the session begin at 0.
+const BACKWARD: u64 = 1 << 60;
+const FORWARD: u64 = 1 << 61;
 const CHANNEL: u64 = 1 << 62;
+const STATELESS: u64 = 1 << 63;
 
 /// The machines of both eras, behind one client and before one upstream.
 #[derive(Debug)]
@@ -30,114 +38,181 @@ pub struct Conversation {
     /// Where HTTP+SSE is asked for; none over a WebSocket.
     url: Option<Uri>,
     limits: Limits,
+    /// What the client was said to speak.
+    protocol: Option<Era>,
     session: Session,
+    /// Also knows what the upstream has shown to be.
     stateless: Stateless,
+    forward: Forward,
+    backward: Backward,
     /// What stands in for the session where the server has one channel.
     channel: Option<Duplex>,
-    closed: bool,
     /// What the client has opened with last.
     opened: Option<Era>,
-    /// The machines in which something is still in flight.
-    unfinished: u8,
+    /// A legacy client's messages are translated.
+    forwarded: bool,
+    /// What waits until it is known whether they have to be.
+    trial: Option<Trial>,
+    progress: Progress,
+    out: Vec<Command>,
+}
+
+/// Whose an exchange or a timer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Machine {
+    Session,
+    Backward,
+    Forward,
+    Channel,
+    Stateless,
 }
 
 impl Conversation {
     /// A conversation with `upstream` (its origin, for messages) at `url`; nothing happens before the
-    /// client speaks.
+    /// client speaks. `protocol` is its era, where it does not show that by how it opens. `key` must come
+    /// from the system's randomness: it seals what clients are given to bring back.
     #[must_use]
-    pub fn new(upstream: &str, url: Uri, limits: Limits) -> Self {
+    pub fn new(
+        upstream: &str,
+        url: Uri,
+        limits: Limits,
+        protocol: Option<Era>,
+        key: &[u8; 32],
+    ) -> Self {
+        let backward = Backward::new(upstream, limits, BACKWARD, key).or_http_sse(url.clone());
         Self {
             upstream: upstream.to_owned(),
             url: Some(url),
             limits,
+            protocol,
             session: Session::new(upstream, limits),
             stateless: Stateless::new(upstream, limits, STATELESS),
+            forward: Forward::new(upstream, limits, FORWARD),
+            backward,
             channel: None,
-            closed: false,
-            opened: None,
-            unfinished: 2,
+            opened: protocol,
+            forwarded: false,
+            trial: None,
+            progress: Progress::default(),
+            out: Vec::new(),
         }
     }
 
-    /// The same over a WebSocket.
+    /// The same over a WebSocket, which carries both eras as they are. Servers behind one are legacy
+    /// where that makes a difference.
     #[must_use]
-    pub fn over_websocket(upstream: &str, limits: Limits) -> Self {
+    pub fn over_websocket(
+        upstream: &str,
+        limits: Limits,
+        protocol: Option<Era>,
+        key: &[u8; 32],
+    ) -> Self {
+        let backward = Backward::new(upstream, limits, BACKWARD, key).over_websocket();
         let channel = Some(Duplex::websocket(upstream, limits, CHANNEL));
-        Self { url: None, channel, ..Self::new(upstream, Uri::default(), limits) }
+        let it = Self::new(upstream, Uri::default(), limits, protocol, key);
+        Self { url: None, channel, backward, ..it }
     }
 
     /// Takes in what happened and returns what is to be done.
     pub fn handle(&mut self, event: Event) -> Vec<Command> {
-        if let (None, Some(channel)) = (&self.url, &mut self.channel) {
-            return channel.handle(event);
-        }
-        if let Event::Ended(exchange, End::Refused(refusal), _) = &event
-            && let Some(commands) = self.fall_back(*exchange, refusal)
-        {
-            return self.finished_once(commands);
-        }
-        let era = match &event {
-            Event::FromClient(message) => self.era(message),
-            Event::Head(exchange, _)
-            | Event::Endpoint(exchange, _)
-            | Event::FromServer(exchange, _)
-            | Event::Ended(exchange, ..)
-            | Event::Elapsed(Timer::Probe(exchange) | Timer::Channel(exchange, _)) => {
-                era_of(*exchange)
+        match event {
+            Event::FromClient(message) => self.client_sent(message),
+            Event::ClientClosed => self.progress.closed = true,
+            Event::Expired => self.expire(),
+            event => {
+                if let Some(event) = self.crosses(event) {
+                    let machine = Machine::of(&event);
+                    self.tell(machine, event);
+                }
             }
-            Event::Elapsed(_) => Era::Legacy,
-            Event::ClientClosed => {
-                self.closed = true;
-                return self.all(|| Event::ClientClosed);
-            }
-            Event::Expired => return self.all(|| Event::Expired),
-        };
-        let on_channel = match &event {
-            Event::FromClient(_) => true,
-            Event::Head(exchange, _)
-            | Event::Endpoint(exchange, _)
-            | Event::FromServer(exchange, _)
-            | Event::Ended(exchange, ..)
-            | Event::Elapsed(Timer::Channel(exchange, _)) => is_of_channel(*exchange),
-            _ => false,
-        };
-        let commands = match era {
-            Era::Legacy => match &mut self.channel {
-                Some(channel) if on_channel => channel.handle(event),
-                _ => self.session.handle(event),
-            },
-            Era::Modern => self.stateless.handle(event),
-        };
-        self.finished_once(commands)
+        }
+        if self.progress.closed {
+            self.close();
+        }
+        std::mem::take(&mut self.out)
     }
 
     /// Whether the requests of an exchange are all answered: its response needs no more patience.
     #[must_use]
     pub fn settled(&self, exchange: ExchangeId) -> bool {
-        match (era_of(exchange), &self.channel) {
-            (_, Some(channel)) if is_of_channel(exchange) => channel.settled(exchange),
-            (Era::Legacy, _) => self.session.settled(exchange),
-            (Era::Modern, _) => self.stateless.settled(exchange),
+        match Machine::of_exchange(exchange) {
+            Machine::Session => self.session.settled(exchange),
+            Machine::Backward => self.backward.settled(exchange),
+            Machine::Forward => self.forward.settled(exchange),
+            Machine::Channel => self.channel.as_ref().is_none_or(|it| it.settled(exchange)),
+            Machine::Stateless => self.stateless.settled(exchange),
         }
     }
 
-    fn stands(&self) -> bool {
-        self.session.stands() || self.channel.as_ref().is_some_and(Duplex::stands)
+    fn client_sent(&mut self, message: Message) {
+        if self.trial.is_some() {
+            return self.hold(message);
+        }
+        if self.url.is_none() {
+            let machine = match self.protocol {
+                Some(Era::Modern) => Machine::Backward,
+                Some(Era::Legacy) | None => Machine::Channel,
+            };
+            return self.tell(machine, Event::FromClient(message));
+        }
+        match self.era(&message) {
+            Era::Legacy => self.legacy_sent(message),
+            Era::Modern => self.modern_sent(message),
+        }
     }
 
-    /// The era of a message of the client's. Once that is settled, nothing is read for it.
+    fn legacy_sent(&mut self, message: Message) {
+        let opens = matches!(message.single(),
+            Some(Envelope::Request { method, .. }) if &**method == "initialize");
+        if opens {
+            // A channel that came to nothing; the server may be another by now.
+            if self.channel.take_if(|channel| !channel.stands()).is_some() {
+                self.progress.forget(Machine::Channel);
+            }
+            let unknown = self.stateless.era() != Some(Era::Legacy);
+            if self.forwarded || (self.protocol == Some(Era::Legacy) && unknown) {
+                return self.try_forward(vec![message], trial::Otherwise::Session);
+            }
+        }
+        let machine = if self.forwarded { Machine::Forward } else { self.native() };
+        self.tell(machine, Event::FromClient(message));
+    }
+
+    /// What serves a legacy client before a legacy server.
+    fn native(&self) -> Machine {
+        if self.channel.is_some() { Machine::Channel } else { Machine::Session }
+    }
+
+    fn modern_sent(&mut self, message: Message) {
+        let old = self.stateless.era() == Some(Era::Legacy);
+        let machine = match message.single() {
+            // A client of both eras falls back by itself, and then nothing has to be translated.
+            Some(Envelope::Request { method, .. }) if &**method == "server/discover" => {
+                let translated = old && self.protocol == Some(Era::Modern);
+                if translated { Machine::Backward } else { Machine::Stateless }
+            }
+            Some(Envelope::Notification { method }) if &**method == "notifications/cancelled" => {
+                // Its request may have gone either way; who does not know it does nothing.
+                self.tell(Machine::Stateless, Event::FromClient(message.clone()));
+                Machine::Backward
+            }
+            _ if old => Machine::Backward,
+            _ => Machine::Stateless,
+        };
+        self.tell(machine, Event::FromClient(message));
+    }
+
+    /// The era of a message of the client's (2026-07-28 versioning, "Backward Compatibility"). Once
+    /// that is settled, nothing is read for it.
     fn era(&mut self, message: &Message) -> Era {
+        if let Some(era) = self.protocol {
+            return era;
+        }
         let Some(Envelope::Request { method, .. }) = message.single() else {
             return self.opened.unwrap_or(Era::Legacy);
         };
         let opens = match (&**method, self.opened) {
-            ("initialize", _) => {
-                // A channel that came to nothing; the server may be another by now.
-                if self.channel.take_if(|channel| !channel.stands()).is_some() {
-                    self.unfinished -= 1;
-                }
-                Some(Era::Legacy)
-            }
+            ("initialize", _) => Some(Era::Legacy),
             ("server/discover", Some(Era::Legacy)) if !self.stands() => Some(Era::Modern),
             ("server/discover", None) => Some(Era::Modern),
             (_, None) => Metadata::of(message, method).version.map(|_| Era::Modern),
@@ -147,200 +222,60 @@ impl Conversation {
         self.opened.unwrap_or(Era::Legacy)
     }
 
-    /// An `initialize` that is not taken by POST is given to HTTP+SSE (2025-11-25 transports,
-    /// "Backwards Compatibility"), unless the refusal is the word of a server that knows better.
-    fn fall_back(&mut self, exchange: ExchangeId, refusal: &Refusal) -> Option<Vec<Command>> {
-        let url =
-            self.url.clone().filter(|_| matches!(refusal.status.as_u16(), 400 | 404 | 405))?;
-        if refusal.message().is_some() || refusal.response().is_some_and(|said| is_modern(&said)) {
-            return None;
-        }
-        let messages = self.session.surrender(exchange)?;
-        tracing::info!(status = refusal.status.as_u16(), "trying HTTP+SSE of 2024-11-05");
-        let mut channel = Duplex::http_sse(&self.upstream, url, self.limits, CHANNEL)
-            .with_refusal(refusal.explain(&self.upstream));
-        self.unfinished += 1;
-        let said = messages.into_iter().map(Event::FromClient);
-        let mut commands: Vec<Command> = said.flat_map(|event| channel.handle(event)).collect();
-        if self.closed {
-            commands.extend(channel.handle(Event::ClientClosed));
-            commands.extend(self.session.handle(Event::ClientClosed));
-        }
-        self.channel = Some(channel);
-        Some(commands)
+    fn stands(&self) -> bool {
+        self.forwarded || self.session.stands() || self.channel.as_ref().is_some_and(Duplex::stands)
     }
 
-    fn all(&mut self, event: impl Fn() -> Event) -> Vec<Command> {
-        let mut commands = self.session.handle(event());
-        commands.extend(self.stateless.handle(event()));
-        if let Some(channel) = &mut self.channel {
-            commands.extend(channel.handle(event()));
-        }
-        self.finished_once(commands)
-    }
-
-    /// What is finished is so when all are.
-    fn finished_once(&mut self, mut commands: Vec<Command>) -> Vec<Command> {
-        commands.retain(|command| {
-            if matches!(command, Command::Finished) {
-                self.unfinished = self.unfinished.saturating_sub(1);
-                return self.unfinished == 0;
+    fn tell(&mut self, machine: Machine, event: Event) {
+        let commands = match machine {
+            Machine::Session => self.session.handle(event),
+            Machine::Backward => self.backward.handle(event),
+            Machine::Forward => self.forward.handle(event),
+            Machine::Channel => match &mut self.channel {
+                Some(channel) => channel.handle(event),
+                None => return,
+            },
+            Machine::Stateless => self.stateless.handle(event),
+        };
+        for command in commands {
+            match command {
+                Command::Finished => self.progress.finished(machine),
+                Command::Deliver(line) if machine == Machine::Forward && self.trial.is_some() => {
+                    self.judge(line);
+                }
+                other => self.out.push(other),
             }
-            true
-        });
-        commands
+        }
     }
 }
 
-fn is_of_channel(exchange: ExchangeId) -> bool {
-    (CHANNEL..STATELESS).contains(&exchange.0)
-}
-
-fn is_modern(said: &Message) -> bool {
-    matches!(said.single(), Some(Envelope::Response { error: Some(error), .. })
-        if refusal::code(error).is_some_and(refusal::is_modern))
-}
-
-fn era_of(exchange: ExchangeId) -> Era {
-    if exchange.0 < STATELESS { Era::Legacy } else { Era::Modern }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::time::Duration;
-
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::mcp::exchange::Position;
-
-    /// The era whose machine posts what the client says; none where nothing is posted.
-    fn posted(conversation: &mut Conversation, text: &str) -> Option<Era> {
-        let message = Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap();
-        let commands = conversation.handle(Event::FromClient(message));
-        commands.iter().find_map(|command| match command {
-            Command::Post { exchange, .. } => Some(era_of(*exchange)),
-            _ => None,
-        })
-    }
-
-    fn conversation() -> Conversation {
-        Conversation::new(
-            "https://gw",
-            Uri::from_static("https://gw/mcp"),
-            Limits { in_flight: 9, idle: Duration::from_secs(9) },
-        )
-    }
-
-    const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
-    const DISCOVER: &str = r#"{"jsonrpc":"2.0","id":2,"method":"server/discover"}"#;
-    const MODERN: &str = r#"{"jsonrpc":"2.0","id":3,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
-    const NEITHER: &str = r#"{"jsonrpc":"2.0","id":4,"method":"tools/list"}"#;
-
-    #[test]
-    fn a_client_shows_its_era_by_how_it_opens() {
-        for (said, era) in [
-            (INITIALIZE, Era::Legacy),
-            (DISCOVER, Era::Modern),
-            (MODERN, Era::Modern),
-            (NEITHER, Era::Legacy),
-        ] {
-            assert_eq!(posted(&mut conversation(), said), Some(era), "{said}");
+impl Machine {
+    fn of_exchange(exchange: ExchangeId) -> Self {
+        match exchange.0 {
+            STATELESS.. => Self::Stateless,
+            CHANNEL.. => Self::Channel,
+            FORWARD.. => Self::Forward,
+            BACKWARD.. => Self::Backward,
+            _ => Self::Session,
         }
     }
 
-    #[test]
-    fn a_client_that_falls_back_is_followed_and_one_that_falls_forward_too() {
-        let mut conversation = conversation();
-        assert_eq!(posted(&mut conversation, NEITHER), Some(Era::Legacy));
-        assert_eq!(posted(&mut conversation, DISCOVER), Some(Era::Modern));
-        assert_eq!(posted(&mut conversation, INITIALIZE), Some(Era::Legacy));
-        // The session is being opened: what is sent now waits for it.
-        assert_eq!(posted(&mut conversation, &MODERN.replace('3', "5")), None);
-    }
-
-    #[test]
-    fn it_is_finished_once_both_machines_are() {
-        let mut conversation = conversation();
-        assert_eq!(posted(&mut conversation, MODERN), Some(Era::Modern));
-        assert!(conversation.handle(Event::ClientClosed).is_empty());
-        let commands = conversation.handle(Event::Expired);
-        let finished = commands.iter().filter(|it| matches!(it, Command::Finished)).count();
-        assert_eq!(finished, 1, "{commands:?}");
-    }
-
-    /// What follows when the client's `initialize`, and what it wrote ahead, is refused so.
-    fn refused(conversation: &mut Conversation, status: u16, body: &'static str) -> Vec<Command> {
-        let message = Message::parse(Bytes::from_static(INITIALIZE.as_bytes())).unwrap();
-        let commands = conversation.handle(Event::FromClient(message));
-        let Some(Command::Post { exchange, .. }) = commands.first() else { return commands };
-        posted(conversation, NEITHER);
-        let refusal = Refusal {
-            status: http::StatusCode::from_u16(status).unwrap(),
-            headers: http::HeaderMap::new(),
-            body: Bytes::from_static(body.as_bytes()),
-            carried: [].into(),
-            presented: None,
-        };
-        let end = End::Refused(Box::new(refusal));
-        conversation.handle(Event::Ended(*exchange, end, Position::default()))
-    }
-
-    fn listened(commands: &[Command]) -> Option<ExchangeId> {
-        commands.iter().find_map(|command| match command {
-            Command::Listen { exchange, .. } => Some(*exchange),
-            _ => None,
-        })
-    }
-
-    #[test]
-    fn an_initialize_that_is_not_taken_by_post_is_given_to_http_sse() {
-        for status in [400, 404, 405] {
-            let mut conversation = conversation();
-            let commands = refused(&mut conversation, status, "Method Not Allowed");
-            let listened = listened(&commands).unwrap();
-            assert!(is_of_channel(listened) && !conversation.settled(listened));
-            // If that is nothing either, both requests are told, and the next begins with POST.
-            let end = End::Complete { accepted: false };
-            let event = Event::Ended(listened, end, Position::default());
-            let told = conversation.handle(event);
-            let told = told.iter().filter(|it| matches!(it, Command::Deliver(_))).count();
-            assert_eq!(told, 2, "{status}");
-            assert_eq!(posted(&mut conversation, INITIALIZE), Some(Era::Legacy));
+    /// Whose an event is that is about an exchange or a timer.
+    fn of(event: &Event) -> Self {
+        match event {
+            Event::Head(exchange, _)
+            | Event::Endpoint(exchange, _)
+            | Event::FromServer(exchange, _)
+            | Event::Ended(exchange, ..)
+            | Event::Elapsed(Timer::Probe(exchange) | Timer::Channel(exchange, _)) => {
+                Self::of_exchange(*exchange)
+            }
+            Event::Elapsed(Timer::Confirm(count) | Timer::Stream(count) | Timer::Reopen(count)) => {
+                Self::of_exchange(ExchangeId(*count))
+            }
+            Event::Elapsed(Timer::Held(_)) => Self::Backward,
+            Event::Elapsed(Timer::Subscription(_) | Timer::Again(_)) => Self::Forward,
+            Event::FromClient(_) | Event::ClientClosed | Event::Expired => Self::Session,
         }
-    }
-
-    #[test]
-    fn a_refusal_in_the_words_of_mcp_is_an_answer() {
-        for (status, body) in [
-            (401, ""),
-            (500, ""),
-            (400, r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no"}}"#),
-            (400, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32020,"message":"modern"}}"#),
-        ] {
-            let commands = refused(&mut conversation(), status, body);
-            assert!(matches!(commands.first(), Some(Command::Deliver(_))), "{commands:?}");
-        }
-    }
-
-    #[test]
-    fn a_fall_back_after_the_end_of_input_finishes_once() {
-        let mut conversation = conversation();
-        assert_eq!(posted(&mut conversation, INITIALIZE), Some(Era::Legacy));
-        assert!(conversation.handle(Event::ClientClosed).is_empty());
-        let refusal = Refusal {
-            status: http::StatusCode::NOT_FOUND,
-            headers: http::HeaderMap::new(),
-            body: Bytes::new(),
-            carried: [].into(),
-            presented: None,
-        };
-        let end = End::Refused(Box::new(refusal));
-        let commands = conversation.handle(Event::Ended(ExchangeId(1), end, Position::default()));
-        assert!(listened(&commands).is_some(), "{commands:?}");
-        let commands = conversation.handle(Event::Expired);
-        let finished = commands.iter().filter(|it| matches!(it, Command::Finished)).count();
-        assert_eq!(finished, 1, "{commands:?}");
     }
 }

@@ -133,7 +133,8 @@ pub fn unreadable(id: Option<&Id>, failure: &Failure) -> Bytes {
 pub fn no_discovery(id: &Id, upstream: &str) -> Bytes {
     let message = format!(
         "countersign: {upstream} does not know server/discover. hint: it speaks a revision up to \
-         2025-11-25, which begins with initialize"
+         2025-11-25, which begins with initialize; if this client can't, give countersign \
+         --protocol modern"
     );
     line(id.token(), &Error { code: METHOD_NOT_FOUND, message: &message, data: None })
 }

@@ -85,6 +85,15 @@ impl Refusal {
         matches!(message.single(), Some(Envelope::Response { .. })).then_some(message)
     }
 
+    /// Whether a server gives the status to requests that it does not understand. The others are about
+    /// who asks, how much and how often, or the server's own trouble.
+    #[must_use]
+    pub fn speaks_of_the_era(&self) -> bool {
+        let status = self.status;
+        let of_the_caller = matches!(status.as_u16(), 401 | 402 | 403 | 407 | 408 | 413 | 429);
+        status.is_client_error() && !of_the_caller
+    }
+
     /// The refusal in words: what was refused, by whom, and the next step.
     #[must_use]
     pub fn explain(&self, upstream: &str) -> Failure {

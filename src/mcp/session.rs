@@ -166,6 +166,12 @@ impl Session {
         self.exchanges.get(&exchange)?.unanswered.first()
     }
 
+    /// Whether an exchange carries the client's `initialize`.
+    pub(super) fn opens(&self, exchange: ExchangeId) -> bool {
+        self.phase == Phase::Opening
+            && self.exchanges.get(&exchange).is_some_and(|it| it.role == Role::Open { own: false })
+    }
+
     /// Gives up the client's `initialize` on `exchange`, and all that waits for it, to another machine;
     /// none where `exchange` carries none.
     pub fn surrender(&mut self, exchange: ExchangeId) -> Option<Vec<Message>> {

@@ -118,6 +118,39 @@ impl Stateless {
         self.calls.get(&exchange).is_none_or(|call| call.id.is_none())
     }
 
+    /// What the upstream has shown to be.
+    pub(super) fn era(&self) -> Option<Era> {
+        self.era
+    }
+
+    /// Takes over what the upstream has shown to be.
+    pub(super) fn shown(&mut self, era: Era) {
+        if self.era.replace(era) != Some(era) {
+            tracing::info!(?era, "the upstream has shown its era");
+        }
+    }
+
+    /// Forgets what the upstream has shown to be: it is asked again.
+    pub(super) fn reconsider(&mut self) {
+        self.era = None;
+    }
+
+    /// Whether an exchange carries a `server/discover` without an answer.
+    pub(super) fn probes(&self, exchange: ExchangeId) -> bool {
+        let call = self.calls.get(&exchange);
+        call.is_some_and(|call| call.kind == Kind::Discover && call.id.is_some())
+    }
+
+    /// Gives up the unanswered request of an exchange to another machine, since the server does not
+    /// know this era; none where it carries none.
+    pub(super) fn surrender(&mut self, exchange: ExchangeId) -> Option<Message> {
+        self.calls.get(&exchange)?.id.as_ref()?;
+        let call = self.calls.remove(&exchange)?;
+        self.open.remove(call.id.as_ref()?);
+        self.shown(Era::Legacy);
+        Some(call.message)
+    }
+
     fn client_sent(&mut self, message: Message) {
         match message.single() {
             Some(Envelope::Request { id, method }) => {

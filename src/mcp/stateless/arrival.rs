@@ -78,10 +78,4 @@ impl Stateless {
         self.shown(if modern { Era::Modern } else { Era::Legacy });
         modern
     }
-
-    pub(super) fn shown(&mut self, era: Era) {
-        if self.era.replace(era) != Some(era) {
-            tracing::info!(?era, "the upstream has shown its era");
-        }
-    }
 }

@@ -46,17 +46,16 @@ impl Stateless {
 
     fn refused(&mut self, call: Call, id: &Id, refusal: &Refusal) {
         let said = error_for(refusal, id);
-        let code = said.as_ref().map(|said| said.code);
-        let unknown_method =
-            refusal.status == StatusCode::NOT_FOUND && code == Some(METHOD_NOT_FOUND);
-        if unknown_method || code.is_some_and(refusal::is_modern) {
-            self.shown(Era::Modern);
-        } else if speaks_of_the_era(refusal.status) {
-            self.shown(Era::Legacy);
-            if call.kind == Kind::Discover {
-                let line = self.too_old(id);
-                return self.answer(id, line);
+        match self.era_shown(&call, refusal) {
+            Some(Era::Legacy) => {
+                self.shown(Era::Legacy);
+                if call.kind == Kind::Discover {
+                    let line = self.too_old(id);
+                    return self.answer(id, line);
+                }
             }
+            Some(Era::Modern) => self.shown(Era::Modern),
+            None => {}
         }
         match said {
             Some(said) if call.kind == Kind::Tool && said.code == HEADER_MISMATCH => {
@@ -72,6 +71,32 @@ impl Stateless {
                 );
             }
         }
+    }
+
+    /// What a refusal shows of the server: nothing, where it is about the one request.
+    fn era_shown(&self, call: &Call, refusal: &Refusal) -> Option<Era> {
+        let error = refusal.response().and_then(|message| match message.single() {
+            Some(Envelope::Response { id, error: Some(error) }) => {
+                Some((id.is_some(), refusal::code(error)?))
+            }
+            _ => None,
+        });
+        let unknown_method = matches!(error, Some((true, METHOD_NOT_FOUND)))
+            && refusal.status == StatusCode::NOT_FOUND
+            && call.kind != Kind::Discover;
+        if unknown_method || error.is_some_and(|(_, code)| refusal::is_modern(code)) {
+            return Some(Era::Modern);
+        }
+        // Who was modern once has to say more than a gateway would, to count as legacy.
+        let transport = matches!(error, Some((false, _)));
+        let known = self.era == Some(Era::Modern) && call.kind != Kind::Discover;
+        (refusal.speaks_of_the_era() && (transport || !known)).then_some(Era::Legacy)
+    }
+
+    /// Whether the refusal of an exchange's request is that of a server which does not know the era.
+    pub(in crate::mcp) fn reads_as_old(&self, exchange: ExchangeId, refusal: &Refusal) -> bool {
+        let call = self.calls.get(&exchange);
+        call.is_some_and(|call| self.era_shown(call, refusal) == Some(Era::Legacy))
     }
 
     /// A server that does not answer a probe is taken for an old one, this time (stdio, "Backward
@@ -122,10 +147,4 @@ fn error_for(refusal: &Refusal, id: &Id) -> Option<Said> {
         _ => return None,
     };
     Some(Said { code, line })
-}
-
-/// Statuses that a server gives to requests that it does not understand. The others are about who
-/// asks, how much and how often, or the server's own trouble.
-fn speaks_of_the_era(status: StatusCode) -> bool {
-    status.is_client_error() && !matches!(status.as_u16(), 401 | 402 | 403 | 407 | 408 | 413 | 429)
 }

@@ -24,6 +24,7 @@ use self::{calls::Call, profile::Profile, subscription::Subscription};
 use crate::{
     failure::{Failure, Stage},
     mcp::{
+        era::Era,
         exchange::{Command, Event, ExchangeId, Limits, Timer},
         fault,
         message::{Envelope, Id, Message},
@@ -125,6 +126,16 @@ impl Forward {
     #[must_use]
     pub fn settled(&self, exchange: ExchangeId) -> bool {
         self.inner.settled(exchange)
+    }
+
+    /// What the upstream has shown to be.
+    pub(in crate::mcp) fn era(&self) -> Option<Era> {
+        self.inner.era()
+    }
+
+    /// The upstream may be another than it was: it is asked again.
+    pub(in crate::mcp) fn reconsider(&mut self) {
+        self.inner.reconsider();
     }
 
     fn client_sent(&mut self, message: Message) {
