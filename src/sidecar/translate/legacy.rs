@@ -113,7 +113,7 @@ pub(super) fn no_message(interpreter: &Arc<Interpreter>, asked: &Inbound<'_>) ->
     }
     if *asked.method == Method::DELETE {
         interpreter.dismiss();
-        return reply::empty(StatusCode::NO_CONTENT).into();
+        return reply::empty(StatusCode::OK).into();
     }
     if !accepts(asked.headers, &STREAM) {
         let what = "expected text/event-stream in Accept";
