@@ -88,10 +88,10 @@ impl Client {
     fn take(&mut self, commands: Vec<Command>) {
         for command in commands {
             match command {
-                Command::Post { exchange, .. } | Command::Listen { exchange, .. } => {
-                    if !self.exchanges.contains(&exchange) {
-                        self.exchanges.push(exchange);
-                    }
+                Command::Post { exchange, .. } | Command::Listen { exchange, .. }
+                    if !self.exchanges.contains(&exchange) =>
+                {
+                    self.exchanges.push(exchange);
                 }
                 Command::After(_, timer) => self.timers.push(timer),
                 Command::Deliver(line) => self.delivered(line),

@@ -24,7 +24,9 @@ mod template;
 #[path = "../../fuzz/checks/url.rs"]
 mod url;
 
-const TARGETS: [(&str, fn(&[u8])); 9] = [
+type Check = fn(&[u8]);
+
+const TARGETS: [(&str, Check); 9] = [
     ("annotations", annotations::run),
     ("edit", edit::run),
     ("message", message::run),

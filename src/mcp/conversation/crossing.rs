@@ -29,7 +29,7 @@ impl Conversation {
                     Machine::Stateless => {
                         self.may_translate(*exchange)
                             && self.stateless.reads_as_old(*exchange, refusal)
-                            && self.to_backward(*exchange)
+                            && self.translate_back(*exchange)
                     }
                     Machine::Backward => {
                         // It was taken for an old one, and is none: the next request goes natively.
@@ -80,14 +80,14 @@ impl Conversation {
 
     /// Gives the request of an exchange to the translator, and the exchange up.
     fn abandon(&mut self, exchange: ExchangeId) -> bool {
-        let crossed = self.to_backward(exchange);
+        let crossed = self.translate_back(exchange);
         if crossed {
             self.out.push(Command::Cancel(exchange));
         }
         crossed
     }
 
-    fn to_backward(&mut self, exchange: ExchangeId) -> bool {
+    fn translate_back(&mut self, exchange: ExchangeId) -> bool {
         let Some(message) = self.stateless.surrender(exchange) else { return false };
         self.tell(Machine::Backward, Event::FromClient(message));
         self.gave_up(Machine::Stateless);
@@ -108,7 +108,9 @@ impl Conversation {
         };
         let status = refusal.status.as_u16();
         let http_sse = !named && !modern && matches!(status, 400 | 404 | 405);
-        let known = self.stateless.era() == Some(Era::Legacy) && !modern;
+        // A modern server takes POSTs, and has words for one that it does not understand.
+        let none_there = !named && !modern && matches!(status, 404 | 405);
+        let known = none_there || (self.stateless.era() == Some(Era::Legacy) && !modern);
         if !(odd || modern) || (known && !http_sse) {
             return false;
         }
@@ -141,13 +143,13 @@ impl Conversation {
         true
     }
 
-    /// Takes an `initialize` and what waits for it elsewhere; the server is `known` to be legacy.
+    /// Takes an `initialize` and what waits for it elsewhere; the server is `known` not to be modern.
     fn cross_forward(&mut self, messages: Vec<Message>, otherwise: Otherwise, known: bool) {
         match otherwise {
             Otherwise::HttpSse(failure) if known => {
                 let mut messages = messages.into_iter();
                 if let Some(initialize) = messages.next() {
-                    self.to_http_sse(initialize, failure);
+                    self.over_http_sse(initialize, failure);
                 }
                 self.resume(messages.collect());
             }
@@ -157,7 +159,7 @@ impl Conversation {
     }
 
     /// Gives an `initialize` to HTTP+SSE; what follows goes there too.
-    pub(super) fn to_http_sse(&mut self, initialize: Message, refusal: Failure) {
+    pub(super) fn over_http_sse(&mut self, initialize: Message, refusal: Failure) {
         let Some(url) = self.url.clone() else { return };
         tracing::info!("trying HTTP+SSE of 2024-11-05");
         let channel = Duplex::http_sse(&self.upstream, url, self.limits, CHANNEL);

@@ -109,7 +109,7 @@ impl Conversation {
                 let machine = self.native();
                 self.tell(machine, Event::FromClient(trial.initialize));
             }
-            Otherwise::HttpSse(failure) => self.to_http_sse(trial.initialize, failure),
+            Otherwise::HttpSse(failure) => self.over_http_sse(trial.initialize, failure),
             Otherwise::Refusal(line) => self.out.push(Command::Deliver(line)),
         }
         self.resume(trial.held);

@@ -32,12 +32,13 @@ const VARIABLES: [(&str, &str); 9] = [
 ];
 
 /// The other programs that the documents tell people to run.
-const OTHERS: [&str; 21] = [
+const OTHERS: [&str; 22] = [
     "cargo",
     "just",
     "git",
     "claude",
     "certs/make",
+    "benches/sidecar/run",
     "tests/sdk/run",
     "tests/verify/run",
     "tests/packages/run",
