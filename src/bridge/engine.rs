@@ -12,7 +12,7 @@ use super::{
     outlet::{Backlog, Front, Outlet},
 };
 use crate::{
-    mcp::{exchange::Event, message::Message},
+    mcp::{era::Era, exchange::Event, message::Message},
     service::HttpService,
 };
 
@@ -20,16 +20,17 @@ use crate::{
 pub struct Engine(Arc<Calls>);
 
 impl Engine {
-    /// One that speaks as `settings` say over `service`, and hands each line for the client to
-    /// `deliver`, from within whatever call brings it. What lies in `backlog` holds the upstream back.
+    /// One that speaks as `settings` say over `service`, with an upstream of the era `before`. It hands
+    /// each line for the client to `deliver`, from within whatever call brings it. What lies in `backlog` holds the upstream back.
     #[must_use]
     pub fn new(
         mut settings: Settings,
         service: HttpService,
+        before: Era,
         deliver: impl Fn(Bytes) + Send + Sync + 'static,
         backlog: Backlog,
     ) -> Self {
-        let conversation = converse(&mut settings);
+        let conversation = converse(&mut settings).before(before);
         let front = Front { deliver: Arc::new(deliver), backlog };
         Self(Calls::new(settings, conversation, service, Outlet::Front(front)))
     }

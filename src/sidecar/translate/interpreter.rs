@@ -61,7 +61,12 @@ impl Interpreter {
         let desk = Arc::new(Desk::new(era, backlog.clone()));
         let told = Arc::clone(&desk);
         let deliver = move |line| told.deliver(line);
-        let engine = Engine::new(settings, on_behalf(service, &owner), deliver, backlog);
+        let upstream = match era {
+            Era::Legacy => Era::Modern,
+            Era::Modern => Era::Legacy,
+        };
+        let service = on_behalf(service, &owner);
+        let engine = Engine::new(settings, service, upstream, deliver, backlog);
         let (used, dismissed) = (Mutex::new(Instant::now()), Notify::new());
         Self { desk, engine, era, owner, used, dismissed }
     }

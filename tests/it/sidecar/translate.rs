@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::{Scene, named, post};
 use crate::support::{
     pki::Pki,
-    sidecar::{Answer, Line, Sidecar},
+    process::DEADLINE,
+    sidecar::{Answer, Line, Sidecar, rules},
     upstream::Upstream,
 };
 
@@ -95,4 +96,12 @@ fn result(answer: &Answer, id: &Value) -> Value {
     assert_eq!(answer["id"], *id, "{answer}");
     assert!(answer.get("error").is_none(), "{answer}");
     answer["result"].clone()
+}
+
+/// Waits for the end of a sidecar that was told to: nothing was amiss.
+#[track_caller]
+fn ends(scene: Scene) {
+    let mut process = scene.sidecar.process;
+    assert_eq!(process.wait_exit(DEADLINE).code(), Some(0), "{}", process.transcript());
+    assert_eq!(rules(&process.stderr()), [""; 0]);
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::post;
-use super::{META, event, result, scene, stated, stated_call, stream};
+use super::{META, ends, event, result, scene, stated, stated_call, stream};
 
 #[test]
 fn a_client_discovers_and_calls_under_its_own_ids() {
@@ -103,7 +103,7 @@ fn a_subscription_is_a_stream_of_its_own() {
     assert_eq!(event(&mut two)["method"], "notifications/tools/list_changed");
     scene.sidecar.process.signal(rustix::process::Signal::TERM);
     assert_eq!(two.try_chunk(), Some(None));
-    assert_eq!(scene.sidecar.finish(), [""; 0]);
+    ends(scene);
 }
 
 #[test]
@@ -166,5 +166,5 @@ fn at_its_end_the_sidecar_ends_its_sessions() {
     scene.upstream.release("end");
     assert_eq!(result(&waiting.answer(), &json!(1))["structuredContent"]["gate"], "end");
     scene.upstream.wait_for_request(|seen| seen.method == "DELETE");
-    assert_eq!(scene.sidecar.finish(), [""; 0]);
+    ends(scene);
 }
