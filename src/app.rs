@@ -115,7 +115,7 @@ async fn run_sidecar(said: &cli::Serve, told: Told) -> Result<(), Failure> {
     let watched = sidecar::Watched { ledger, told, collector };
     let mut routes = Vec::new();
     if said.demo {
-        routes.push(demo::route().await?);
+        routes.push(demo::route(config.translate).await?);
     }
     for routed in config.routes {
         routes.push(route(routed, config.ready_upstream, config.translate).await?);

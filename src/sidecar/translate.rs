@@ -254,6 +254,23 @@ fn accepts(headers: &HeaderMap, types: &[(&str, &str)]) -> bool {
 const BOTH: [(&str, &str); 2] = [("application", "json"), ("text", "event-stream")];
 const STREAM: [(&str, &str); 1] = [("text", "event-stream")];
 
+/// Those of an upstream for tests.
+#[cfg(test)]
+fn settings() -> Settings {
+    use std::time::Duration;
+    Settings {
+        uri: Uri::from_static("https://gw.example/mcp"),
+        upstream: "https://gw.example".to_owned(),
+        websocket: false,
+        max_message: 1 << 20,
+        idle_timeout: Duration::from_secs(300),
+        max_in_flight: 9,
+        drain: Duration::from_secs(1),
+        protocol: None,
+        ledger: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -273,7 +290,9 @@ mod tests {
         ] {
             let named = said.iter().map(|it| (header::ACCEPT, it.parse().unwrap()));
             let mut headers = HeaderMap::new();
-            named.for_each(|(name, value)| drop(headers.append(name, value)));
+            for (name, value) in named {
+                headers.append(name, value);
+            }
             assert_eq!(accepts(&headers, &BOTH), both, "{said:?}");
             assert_eq!(accepts(&headers, &STREAM), stream, "{said:?}");
         }

@@ -58,7 +58,11 @@ pub(super) fn empty(status: StatusCode) -> Response<Body> {
 
 /// A refusal in the words of MCP.
 pub(super) fn refused(status: u16, line: Bytes) -> Response<Body> {
-    json(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), line)
+    let mut response = json(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), line);
+    // It tells our answers from the upstream's (RFC 9209).
+    let ours = HeaderValue::from_static("countersign; error=http_request_denied");
+    response.headers_mut().insert("proxy-status", ours);
+    response
 }
 
 /// The same, authored here.

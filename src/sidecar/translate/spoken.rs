@@ -13,7 +13,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 use tower::Service as _;
 
 use super::{EVENT_STREAM, JSON, MODERN, VERSION, is_modern};
@@ -43,7 +46,11 @@ pub(super) enum Spoken {
 
 /// What is known of it.
 #[derive(Default)]
-pub(super) struct Known(Mutex<State>);
+pub(super) struct Known {
+    state: Mutex<State>,
+    /// An answer came, or will not.
+    answered: Notify,
+}
 
 #[derive(Default)]
 struct State {
@@ -51,6 +58,8 @@ struct State {
     /// It was proved wrong, perhaps.
     doubted: bool,
     asked: Option<Instant>,
+    /// The answer is awaited.
+    asking: bool,
 }
 
 impl Known {
@@ -60,23 +69,40 @@ impl Known {
         (settings, service): (&Settings, &HttpService),
         caller: &Caller,
     ) -> Option<Spoken> {
-        {
-            let mut state = self.lock();
-            let settled = state.spoken.is_some() && !state.doubted;
-            if settled || state.asked.is_some_and(|asked| asked.elapsed() < AGAIN) {
-                return state.spoken;
+        loop {
+            let answered = self.answered.notified();
+            match self.stands() {
+                Stands::Known(spoken) => return spoken,
+                Stands::Open => break,
+                Stands::Asked => answered.await,
             }
-            state.asked = Some(Instant::now());
         }
+        let asking = Asking(self);
         let spoken = ask(settings, service.clone(), caller).await;
-        let mut state = self.lock();
         if let Some(spoken) = spoken {
-            if state.spoken != Some(spoken) {
-                tracing::info!(?spoken, "{} was asked for its era", settings.upstream);
+            let mut state = self.lock();
+            if state.spoken.replace(spoken) != Some(spoken) {
+                tracing::info!(?spoken, "{} has shown its era", settings.upstream);
             }
-            *state = State { spoken: Some(spoken), doubted: false, asked: state.asked };
+            state.doubted = false;
         }
-        state.spoken
+        drop(asking);
+        self.lock().spoken
+    }
+
+    /// Where the question stands; whoever hears that it is open is the one to ask.
+    fn stands(&self) -> Stands {
+        let mut state = self.lock();
+        if state.asking {
+            return Stands::Asked;
+        }
+        let settled = state.spoken.is_some() && !state.doubted;
+        if settled || state.asked.is_some_and(|asked| asked.elapsed() < AGAIN) {
+            return Stands::Known(state.spoken);
+        }
+        state.asked = Some(Instant::now());
+        state.asking = true;
+        Stands::Open
     }
 
     /// Something went as it would not have if this were right.
@@ -85,7 +111,23 @@ impl Known {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Stands {
+    Known(Option<Spoken>),
+    Asked,
+    Open,
+}
+
+/// Who asks; those who wait for that go on even if it goes away.
+struct Asking<'a>(&'a Known);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.lock().asking = false;
+        self.0.answered.notify_waiters();
     }
 }
 
@@ -175,6 +217,13 @@ fn judge(status: StatusCode, said: Option<&Value>) -> Option<Spoken> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    };
+
+    use tower::service_fn;
+
     use super::*;
 
     #[test]
@@ -203,10 +252,64 @@ mod tests {
         }
     }
 
+    /// An upstream that answers as `status` says, and how often it was asked.
+    fn upstream(status: Arc<AtomicU16>) -> (HttpService, Arc<AtomicU16>) {
+        let asked = Arc::new(AtomicU16::new(0));
+        let count = Arc::clone(&asked);
+        let service = service_fn(move |request: Request| {
+            assert_eq!(request.headers()["mcp-method"], "server/discover");
+            count.fetch_add(1, Relaxed);
+            let status = status.load(Relaxed);
+            async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let said = json!({"result": {"supportedVersions": [MODERN]}}).to_string();
+                let body = if status == 200 { Bytes::from(said) } else { Bytes::new() };
+                let mut response = http::Response::new(crate::sidecar::respond::whole(body));
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                Ok(response)
+            }
+        });
+        (HttpService::new(service), asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_asked_once_and_again_when_it_is_doubted() {
+        let (settings, known) = (crate::sidecar::translate::settings(), Known::default());
+        let status = Arc::new(AtomicU16::new(200));
+        let (service, asked) = upstream(Arc::clone(&status));
+        let get = || known.get((&settings, &service), &Caller::Anyone);
+        // Who comes meanwhile waits for the same answer.
+        let both = tokio::join!(get(), get());
+        assert_eq!(both, (Some(Spoken::Modern), Some(Spoken::Modern)));
+        known.doubt();
+        assert_eq!(get().await, Some(Spoken::Modern));
+        assert_eq!(asked.load(Relaxed), 1, "it was asked just now");
+        tokio::time::sleep(AGAIN).await;
+        status.store(405, Relaxed);
+        assert_eq!(get().await, Some(Spoken::Legacy));
+        known.doubt();
+        tokio::time::sleep(AGAIN).await;
+        status.store(503, Relaxed);
+        assert_eq!(get().await, Some(Spoken::Legacy), "what says nothing changes nothing");
+        assert_eq!(asked.load(Relaxed), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_and_goes_away_leaves_the_question_to_the_next() {
+        let (settings, known) = (crate::sidecar::translate::settings(), Known::default());
+        let (service, _) = upstream(Arc::new(AtomicU16::new(200)));
+        let get = || known.get((&settings, &service), &Caller::Anyone);
+        let gone = timeout(Duration::from_millis(1), get()).await;
+        assert!(gone.is_err());
+        assert_eq!(get().await, None, "not at once");
+        tokio::time::sleep(AGAIN).await;
+        assert_eq!(get().await, Some(Spoken::Modern));
+    }
+
     #[test]
-    fn it_is_asked_for_as_the_modern_era_has_it() {
+    fn an_era_begins_with_a_date() {
         assert!(is_modern(MODERN) && is_modern("2027-01-01"));
-        for old in ["2025-11-25", "2024-11-05", "1", ""] {
+        for old in ["2025-11-25", "2024-11-05", "1", "", "9", "draft"] {
             assert!(!is_modern(old), "{old}");
         }
     }
