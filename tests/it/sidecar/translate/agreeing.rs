@@ -12,7 +12,7 @@ use crate::support::{pki::Pki, sidecar::Sidecar, upstream::Upstream};
 fn a_session_of_the_upstreams_own_passes_byte_for_byte() {
     let scene = scene(false, &[]);
     let session = open(&scene, &json!({}));
-    assert_eq!(scene.upstream.sessions(), [session.clone()]);
+    assert_eq!(scene.upstream.sessions(), std::slice::from_ref(&session));
     let request = call(&session, "echo", &json!({"a": 1}));
     let body = request.split("\r\n\r\n").nth(1).unwrap().replace(':', ": ");
     let head = request.split("Content-Length").next().unwrap();
