@@ -1,3 +1,5 @@
+//! What an engine says, and on which of its client's streams that is heard.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 

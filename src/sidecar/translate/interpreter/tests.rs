@@ -1,3 +1,5 @@
+//! How long engines live, and how many there are.
+
 #![allow(clippy::unwrap_used)]
 use bytes::Bytes;
 
