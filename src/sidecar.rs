@@ -17,6 +17,7 @@ pub mod notify;
 mod otlp;
 mod path;
 pub mod peer;
+mod quiet;
 mod ready;
 mod record;
 mod respond;

@@ -31,6 +31,7 @@ use super::{
     forward::{Forward, Streaming},
     heard::{Heard, Undone, stuck},
     peer::Peer,
+    quiet::Quiet,
     window::{Streams, Taken},
 };
 
@@ -52,7 +53,8 @@ where
     let (head, body, leaving) = (forward.times.head, forward.times.body, drain.leaving());
     let (stream, undone) = Heard::new(stream, body);
     let peer = Arc::new(peer);
-    let streams = Streams { peer: Arc::clone(&peer), limit: body };
+    let quiet = Arc::new(Quiet::default());
+    let streams = Streams { peer: Arc::clone(&peer), limit: body, quiet: Arc::clone(&quiet) };
     let caller = Arc::new(Caller { forward, peer, drain, undone, asked: AtomicBool::new(false) });
     let service = {
         let caller = Arc::clone(&caller);
@@ -66,8 +68,9 @@ where
         sleep(GRACE).await;
     });
     let mut first = pin!(sleep(head));
+    let mut silence = pin!(quiet.lasts(head));
     let Caller { peer, undone, drain, asked, .. } = &*caller;
-    let (mut told, mut listens) = (false, false);
+    let (mut told, mut listens, mut quits) = (false, false, false);
     loop {
         tokio::select! {
             biased;
@@ -88,6 +91,15 @@ where
                     tracing::debug!(%peer, "a connection without a request was closed");
                 }
                 return;
+            }
+            () = silence.as_mut() => {
+                tracing::debug!(%peer, "a connection without requests is closed");
+                if mem::replace(&mut quits, true) {
+                    return;
+                }
+                // A request that is on its way is still served.
+                connection.as_mut().graceful_shutdown();
+                silence.set(quiet.lasts(GRACE));
             }
             // Once it has been polled it wakes this task, and need not be at each of its steps.
             () = poll_fn(|cx| match mem::replace(&mut listens, true) && !drain.is_leaving() {

@@ -19,7 +19,11 @@ use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{heard::stuck, peer::Peer};
+use super::{
+    heard::stuck,
+    peer::Peer,
+    quiet::{Open, Quiet},
+};
 
 /// What must be taken in one go: a caller who is slow takes this much in any time that is sensible.
 const PIECE: usize = 16 * 1024;
@@ -106,6 +110,8 @@ pub(super) struct Streams {
     pub(super) peer: Arc<Peer>,
     /// How long a caller may take nothing of an answer.
     pub(super) limit: Duration,
+    /// Knows how many there are.
+    pub(super) quiet: Arc<Quiet>,
 }
 
 impl<F> Executor<F> for Streams
@@ -114,7 +120,8 @@ where
 {
     fn execute(&self, stream: F) {
         let (streams, state) = (self.clone(), State::Upstream);
-        tokio::spawn(Watched { stream, streams, state, waiting: None });
+        let open = self.quiet.begin();
+        tokio::spawn(Watched { stream, streams, state, waiting: None, _open: open });
     }
 }
 
@@ -125,6 +132,7 @@ pin_project! {
         streams: Streams,
         state: State,
         waiting: Option<Pin<Box<Sleep>>>,
+        _open: Open,
     }
 }
 

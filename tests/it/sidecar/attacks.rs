@@ -3,6 +3,7 @@
 
 mod carried;
 mod malformed;
+mod quiet;
 mod slow;
 mod window;
 
