@@ -130,7 +130,7 @@ impl Translation {
             _ => None,
         };
         let parsed = message.as_ref().and_then(|message| message.as_ref().ok());
-        if parsed.is_some_and(|message| is_of_modern(&asked, message)) {
+        if parsed.is_some_and(|message| is_of_modern(asked.headers, message)) {
             return match (self.spoken(&asked).await, message) {
                 (Some(Spoken::Legacy), Some(Ok(message))) => {
                     self.ask_modern(&asked, &message).await.map(Course::Answered)
@@ -201,17 +201,15 @@ impl Translation {
 }
 
 /// Whether a request is one of the modern era (2026-07-28 versioning, "Terminology").
-fn is_of_modern(asked: &Inbound<'_>, message: &Message) -> bool {
-    let stated = asked.headers.get(VERSION).and_then(|version| version.to_str().ok());
-    if stated.is_some_and(is_modern) || asked.headers.contains_key(METHOD) {
-        return true;
-    }
-    match message.single() {
+fn is_of_modern(headers: &HeaderMap, message: &Message) -> bool {
+    let stated = headers.get(VERSION).map(|version| version.to_str().is_ok_and(is_modern));
+    let by_body = match message.single() {
         Some(Envelope::Request { method, .. }) => {
             &**method == "server/discover" || Metadata::of(message, method).version.is_some()
         }
         _ => false,
-    }
+    };
+    by_body || stated.unwrap_or_else(|| headers.contains_key(METHOD) && !initializes(message))
 }
 
 fn initializes(message: &Message) -> bool {
@@ -275,6 +273,36 @@ fn settings() -> Settings {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_request_says_which_era_it_is_of() {
+        let of = |headers: &[(&'static str, &'static str)], body: &'static str| {
+            let named = headers.iter().map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            });
+            let message = Message::parse(Bytes::from_static(body.as_bytes())).unwrap();
+            is_of_modern(&named.collect(), &message)
+        };
+        let list = r#"{"id":1,"method":"tools/list"}"#;
+        let stated = r#"{"id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+        let initialize = r#"{"id":1,"method":"initialize","params":{}}"#;
+        let (old, new) = (("mcp-protocol-version", "2025-11-25"), ("mcp-protocol-version", MODERN));
+        let method = ("mcp-method", "of some client");
+        for (headers, body, expected) in [
+            (&[][..], list, false),
+            (&[old], list, false),
+            (&[old, method], list, false),
+            (&[new], list, true),
+            (&[method], list, true),
+            (&[], stated, true),
+            (&[old], stated, true),
+            (&[method], initialize, false),
+            (&[old, method], initialize, false),
+            (&[], r#"{"id":1,"method":"server/discover"}"#, true),
+        ] {
+            assert_eq!(of(headers, body), expected, "{headers:?} {body}");
+        }
+    }
 
     #[test]
     fn what_a_client_takes_is_said_by_types_and_ranges() {

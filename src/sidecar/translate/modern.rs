@@ -18,7 +18,7 @@ use super::{
 use crate::{
     bridge::Era,
     mcp::{
-        edit,
+        edit, fault,
         message::{Envelope, Id, Message},
         metadata::Metadata,
         refusal::{self, HEADER_MISMATCH, METHOD_NOT_FOUND},
@@ -30,6 +30,7 @@ const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// JSON-RPC 2.0 section 5.1.
 const INVALID_REQUEST: i64 = -32_600;
+const INVALID_PARAMS: i64 = -32_602;
 
 impl Translation {
     /// Answers a POST (2026-07-28 streamable-http, "Sending Messages").
@@ -92,12 +93,14 @@ impl Translation {
     }
 }
 
-/// The status of an answer ("Protocol Version Header", "Server Validation").
+/// The status of an answer ("Protocol Version Header", "Server Validation"; basic, "_meta").
 fn status(answer: &[u8]) -> StatusCode {
-    let error = edit::member(answer, &["error"]);
-    match error.and_then(|error| refusal::code(error.get().as_bytes())) {
+    let Some(error) = edit::member(answer, &["error"]) else { return StatusCode::OK };
+    match refusal::code(error.get().as_bytes()) {
         Some(METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
         Some(code) if refusal::is_modern(code) => StatusCode::BAD_REQUEST,
+        // Ours are about what a request says of itself; a server's are about what it asks for.
+        Some(INVALID_PARAMS) if fault::is_ours(error.get().as_bytes()) => StatusCode::BAD_REQUEST,
         _ => StatusCode::OK,
     }
 }
@@ -111,14 +114,16 @@ fn validate(headers: &HeaderMap, message: &Message, method: &str) -> Result<(), 
         (Some(stated), Some(expected)) if stated == expected => Ok(()),
         (Some(_), _) => Err(format!("the header {name} does not match the body")),
     };
-    same(&VERSION, metadata.version.as_deref())?;
+    // What the body lacks is for who reads it to miss, in words of its own.
+    let version =
+        one(headers, &VERSION)?.ok_or_else(|| format!("the header {VERSION} is missing"))?;
+    same(&VERSION, Some(metadata.version.as_deref().unwrap_or(&version)))?;
     same(&METHOD, Some(method))?;
     match (named, one(headers, &NAME)?) {
         (false, _) => Ok(()),
         (true, None) => Err(format!("the header {NAME} is missing")),
         (true, Some(stated)) => match (decoded(&stated), metadata.name.as_deref()) {
             (Some(stated), Some(expected)) if stated == expected => Ok(()),
-            // What the body lacks is for the server to miss.
             (Some(_), None) => Ok(()),
             _ => Err(format!("the header {NAME} does not match the body")),
         },
@@ -194,6 +199,7 @@ mod tests {
             (r#"{"error":{"code":-32601,"message":"no"}}"#, 404),
             (r#"{"error":{"code":-32022,"message":"no"}}"#, 400),
             (r#"{"error":{"code":-32602,"message":"no"}}"#, 200),
+            (r#"{"error":{"code":-32602,"message":"countersign: no"}}"#, 400),
             (r#"{"error":{"code":-32014,"message":"no"}}"#, 200),
         ] {
             assert_eq!(status(answer.as_bytes()), expected, "{answer}");
