@@ -122,7 +122,7 @@ impl Translation {
     /// The session that it names is over, or another's; there is no room for one more.
     pub(super) async fn take(&self, asked: Inbound<'_>) -> Result<Course, Refusal> {
         let streams = matches!(*asked.method, Method::POST | Method::GET | Method::DELETE);
-        if !streams || asked.target.path() != self.settings.uri.path() {
+        if !streams || endpoint(asked.target) != endpoint(&self.settings.uri) {
             return Ok(Course::PASSES);
         }
         let message = match *asked.method {
@@ -210,6 +210,11 @@ fn is_of_modern(headers: &HeaderMap, message: &Message) -> bool {
         _ => false,
     };
     by_body || stated.unwrap_or_else(|| headers.contains_key(METHOD) && !initializes(message))
+}
+
+/// Where messages go, however it is written.
+fn endpoint(uri: &Uri) -> &str {
+    uri.path().trim_end_matches('/')
 }
 
 fn initializes(message: &Message) -> bool {

@@ -19,6 +19,7 @@ use super::names::Names;
 use crate::{
     bridge::{Backlog, Era},
     mcp::{
+        annotations::Annotations,
         edit,
         message::{Envelope, Id, Message},
         metadata::SUBSCRIPTION_ID,
@@ -53,6 +54,8 @@ pub(super) struct Desk {
     era: Era,
     backlog: Backlog,
     streams: Mutex<Streams>,
+    /// What lists of tools have said of headers.
+    annotations: Mutex<Annotations>,
     /// A stream has ended.
     ended: Notify,
 }
@@ -76,7 +79,8 @@ struct Waiting {
 
 impl Desk {
     pub(super) fn new(era: Era, backlog: Backlog) -> Self {
-        Self { era, backlog, streams: Mutex::default(), ended: Notify::new() }
+        let (streams, annotations) = (Mutex::default(), Mutex::default());
+        Self { era, backlog, streams, annotations, ended: Notify::new() }
     }
 
     /// A number that nothing here was called by yet.
@@ -205,7 +209,12 @@ impl Desk {
         waiting.post.ids.retain(|it| it != id);
         let last = waiting.post.ids.is_empty();
         let text = match &waiting.post.names {
-            Some(names) => names.answer(message),
+            Some(names) => {
+                if names.lists_tools() {
+                    drop(self.annotations().learn(message));
+                }
+                names.answer(message)
+            }
             None => message.line(),
         };
         self.send(&waiting.lines, Line { text, last });
@@ -213,6 +222,11 @@ impl Desk {
             streams.close(ticket);
             self.ended.notify_waiters();
         }
+    }
+
+    /// What is known of the server's tools.
+    pub(super) fn annotations(&self) -> MutexGuard<'_, Annotations> {
+        self.annotations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a notification, or a question (without a method), to its stream.

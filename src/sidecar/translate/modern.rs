@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{
     Answered, BOTH, Inbound, METHOD, Translation, VERSION, accepts,
-    desk::Post,
+    desk::{Desk, Post},
     interpreter::{Interpreter, Name, withdrawn},
     names::Names,
     reply::{self, Said},
@@ -48,8 +48,11 @@ impl Translation {
             Some(Envelope::Notification { .. }) => {
                 // What it cancels is not said by its number: whose request would that be? To leave the
                 // stream is to cancel.
-                if withdrawn(message).is_none() {
-                    self.interpreter(asked)?.take(message.clone());
+                let name = Name::Caller(asked.caller.clone());
+                if withdrawn(message).is_none()
+                    && let Some(interpreter) = self.interpreters.find(&name, asked.caller)
+                {
+                    interpreter.take(message.clone());
                 }
                 return Ok(reply::accepted().into());
             }
@@ -62,6 +65,9 @@ impl Translation {
             return Ok(reply::refuse(400, Some(id), HEADER_MISMATCH, &mismatch).into());
         }
         let interpreter = self.interpreter(asked)?;
+        if let Err(mismatch) = mirrored(asked.headers, &interpreter.desk, message, method) {
+            return Ok(reply::refuse(400, Some(id), HEADER_MISMATCH, &mismatch).into());
+        }
         let number = interpreter.desk.number();
         let own = Id::from_token(&number.to_string());
         let renamed = Names::replace(message, (id, method), number);
@@ -128,6 +134,37 @@ fn validate(headers: &HeaderMap, message: &Message, method: &str) -> Result<(), 
             _ => Err(format!("the header {NAME} does not match the body")),
         },
     }
+}
+
+/// The same for the headers that a tool's annotations ask for, where the list of tools has passed here
+/// ("Server Behavior for Custom Headers").
+fn mirrored(
+    headers: &HeaderMap,
+    desk: &Desk,
+    message: &Message,
+    method: &str,
+) -> Result<(), String> {
+    if method != "tools/call" {
+        return Ok(());
+    }
+    let metadata = Metadata::of(message, method);
+    let tool = metadata.name.as_deref().unwrap_or_default();
+    let expected = desk.annotations().headers(tool, metadata.arguments);
+    for (name, expected) in expected {
+        let stated = one(headers, &name)?.ok_or_else(|| format!("the header {name} is missing"))?;
+        let expected = expected.to_str().ok().and_then(decoded);
+        match (decoded(&stated), expected) {
+            (Some(stated), Some(expected)) if is_same(&stated, &expected) => {}
+            _ => return Err(format!("the header {name} does not match the body")),
+        }
+    }
+    Ok(())
+}
+
+/// Numbers are compared as numbers ("Server Validation").
+fn is_same(stated: &str, expected: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    stated == expected || number(stated).is_some_and(|it| number(expected) == Some(it))
 }
 
 /// The one value of a header; none where it is not there.
@@ -203,6 +240,20 @@ mod tests {
             (r#"{"error":{"code":-32014,"message":"no"}}"#, 200),
         ] {
             assert_eq!(status(answer.as_bytes()), expected, "{answer}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_the_same_in_any_spelling() {
+        for (stated, expected, same) in [
+            ("42.0", "42", true),
+            ("42", "42", true),
+            ("4e1", "40", true),
+            ("43", "42", false),
+            ("eu", "us", false),
+            ("NaN", "nan", false),
+        ] {
+            assert_eq!(is_same(stated, expected), same, "{stated} {expected}");
         }
     }
 }

@@ -26,6 +26,7 @@ pub(super) struct Names {
     /// From which level on it wants log messages.
     level: Option<usize>,
     listens: bool,
+    lists_tools: bool,
 }
 
 impl Names {
@@ -45,14 +46,19 @@ impl Names {
         }
         let renamed = Message::parse(edited(message.bytes(), &edits)?).ok()?;
         let level = level.and_then(|raw| rank(raw.get()));
-        let names =
-            Self { id: id.clone(), token, level, listens: method == "subscriptions/listen" };
+        let (listens, lists_tools) = (method == "subscriptions/listen", method == "tools/list");
+        let names = Self { id: id.clone(), token, level, listens, lists_tools };
         Some((names, renamed))
     }
 
     /// Whether the request is a stream that is only listened to.
     pub(super) fn listens(&self) -> bool {
         self.listens
+    }
+
+    /// Whether its answer is a list of tools.
+    pub(super) fn lists_tools(&self) -> bool {
+        self.lists_tools
     }
 
     /// Whether it has a progress token.

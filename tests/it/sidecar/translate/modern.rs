@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::post;
 use super::{META, ends, event, result, scene, stated, stated_call, stream};
+use crate::support::script::{Fault, Reply, Rule};
 
 #[test]
 fn a_client_discovers_and_calls_under_its_own_ids() {
@@ -152,6 +153,34 @@ fn headers_that_do_not_match_the_body_and_what_is_not_spoken_are_refused() {
         json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}});
     assert_eq!(scene.sidecar.ask(post(lines, &notification)).status, 202);
     assert_eq!(scene.upstream.ran(1), 0);
+    assert_eq!(scene.sidecar.finish(), [""; 0]);
+}
+
+#[test]
+fn headers_that_a_tool_asks_for_are_held_against_its_arguments() {
+    let scene = scene(false, &[]);
+    let call = stated_call(&json!(1), "count", &json!({"n": 7}));
+    // What nobody has listed here is not known here.
+    assert_eq!(scene.sidecar.ask(&call).status, 200);
+    let listed = Fault::made(|seen| {
+        let parameter = json!({"type": "integer", "x-mcp-header": "Number"});
+        let schema = json!({"type": "object", "properties": {"n": parameter}});
+        let listed = json!({"tools": [{"name": "count", "inputSchema": schema}]});
+        let listed = json!({"jsonrpc": "2.0", "id": seen.id(), "result": listed});
+        Fault::Answer(Reply::json(200, &listed))
+    });
+    scene.upstream.script(Rule::on("tools/list"), listed);
+    let list = stated(&json!(2), "tools/list", json!({}));
+    result(&scene.sidecar.ask(list), &json!(2));
+    let stating = |number: &str| {
+        let header = format!("Mcp-Name: count\r\nMcp-Param-Number: {number}");
+        scene.sidecar.ask(call.replace("Mcp-Name: count", &header))
+    };
+    for answer in [scene.sidecar.ask(&call), stating("8"), stating("=?base64?!?=")] {
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (400, &json!(-32020)));
+    }
+    assert_eq!((stating("7").status, stating("7.0").status), (200, 200));
+    assert_eq!(scene.upstream.ran(7), 3);
     assert_eq!(scene.sidecar.finish(), [""; 0]);
 }
 
