@@ -47,8 +47,8 @@ use crate::{
 };
 
 /// Methods that a session has and a modern server has not: what they were for is done here.
-const OF_SESSIONS: [&str; 4] =
-    ["initialize", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+const OF_SESSIONS: [&str; 5] =
+    ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
 /// Of the tasks extension, which is another one than the tasks of 2025-11-25.
 const OF_EXTENSIONS: [&str; 1] = ["tasks/update"];
 
