@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::said::{Capable, Level, MODERN_KEYS, Said};
 use crate::mcp::{
-    edit::{Edit, edited},
+    edit::Edit,
     message::{Id, Message},
 };
 
@@ -103,7 +103,7 @@ impl Request {
             Edit::Remove(&["params", "requestState"]),
         ];
         edits.extend(of_meta.iter().map(|path| Edit::Remove(path)));
-        Message::parse(edited(self.message.bytes(), &edits)?).ok()
+        self.message.edited(&edits)
     }
 
     /// Notes a question; its name is unlike that of any other of this request.
@@ -117,7 +117,7 @@ impl Request {
 /// The client's word that a request is cancelled, about the one that has the number `key`.
 pub(super) fn cancel(message: &Message, key: u64) -> Option<Message> {
     let id = Edit::Set(&["params", "requestId"], Cow::Owned(key.to_string()));
-    Message::parse(edited(message.bytes(), &[id])?).ok()
+    message.edited(&[id])
 }
 
 /// The number that an id of ours is.
