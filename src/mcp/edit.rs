@@ -52,7 +52,6 @@ pub fn picked<'a, const N: usize>(
 }
 
 /// What is found, and where the object at `at` ends.
-#[expect(clippy::type_complexity, reason = "it is told nowhere else")]
 fn pick<'a, const N: usize>(
     text: &'a str,
     at: usize,
@@ -203,7 +202,7 @@ fn set<'e>(
         let path = edit.path();
         let name = *path.get(depth)?;
         let same = |it: &&Edit<'_>| it.path().get(depth) == Some(&name);
-        if edits[..at].iter().any(|it| same(&it)) {
+        if edits[..at].iter().any(same) {
             continue;
         }
         match (edit, &found[at]) {
