@@ -126,6 +126,11 @@ impl Message {
         &self.bytes
     }
 
+    /// Whether `line` is the same piece of memory, which needs no second reading.
+    pub(super) fn is(&self, line: &Bytes) -> bool {
+        self.bytes.as_ptr() == line.as_ptr() && self.bytes.len() == line.len()
+    }
+
     /// Its envelopes: one, or the batch's.
     #[must_use]
     pub fn envelopes(&self) -> &[Envelope] {

@@ -166,11 +166,6 @@ impl Session {
         self.exchanges.get(&exchange)?.unanswered.first()
     }
 
-    /// Whether an exchange carries a request of the client's, or has carried one that is over.
-    pub(super) fn is_of_calls(&self, exchange: ExchangeId) -> bool {
-        self.exchanges.get(&exchange).is_some_and(|it| it.role == Role::Call)
-    }
-
     /// Whether an exchange carries the client's `initialize`.
     pub(super) fn opens(&self, exchange: ExchangeId) -> bool {
         self.phase == Phase::Opening

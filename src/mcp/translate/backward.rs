@@ -29,7 +29,7 @@ use http::Uri;
 
 use self::{
     leg::Leg,
-    machine::{Channel, Stream},
+    machine::{Channel, Origin},
     request::{Own, Request},
     said::Said,
     state::Seal,
@@ -47,8 +47,8 @@ use crate::{
 };
 
 /// Methods that a session has and a modern server has not: what they were for is done here.
-const OF_SESSIONS: [&str; 4] =
-    ["initialize", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+const OF_SESSIONS: [&str; 5] =
+    ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
 /// Of the tasks extension, which is another one than the tasks of 2025-11-25.
 const OF_EXTENSIONS: [&str; 1] = ["tasks/update"];
 
@@ -159,7 +159,7 @@ impl Backward {
         }
         self.settle();
         if let Some(key) = unanswered {
-            self.release(key, "the client's answer could not be brought to the server");
+            self.give_up_unanswered(key);
             self.settle();
         }
         std::mem::take(&mut self.out)
@@ -304,7 +304,9 @@ impl Backward {
     fn notify(&mut self, message: &Message) {
         let standing = self.legs.iter().filter(|(_, leg)| leg.server.is_some());
         match standing.max_by_key(|(_, leg)| leg.used).map(|(number, _)| *number) {
-            Some(number) => self.due.push_back((number, Event::FromClient(message.clone()))),
+            Some(number) => {
+                self.due.push_back((number, Event::FromClient(request::told(message))));
+            }
             None => tracing::debug!("a notification is dropped: there is no session yet"),
         }
     }
@@ -369,21 +371,19 @@ impl Backward {
 
     fn tell(&mut self, number: u64, event: Event) {
         let Some(leg) = self.legs.get_mut(&number) else { return };
-        let (source, stream) = match &event {
+        let (source, origin) = match &event {
             Event::FromServer(exchange, message) => {
-                (Some(message.clone()), leg.machine.stream(*exchange))
+                (Some(message.clone()), leg.machine.origin(*exchange))
             }
-            _ => (None, Stream::Common),
+            _ => (None, Origin::Session),
         };
         for command in leg.machine.handle(event) {
             match command {
                 Command::Deliver(line) => {
                     // Most lines are the message as it came, which is read already.
-                    let same = source.as_ref().filter(|it| {
-                        it.bytes().as_ptr() == line.as_ptr() && it.bytes().len() == line.len()
-                    });
+                    let same = source.as_ref().filter(|it| it.is(&line));
                     match same.cloned().map_or_else(|| Message::parse(line), Ok) {
-                        Ok(message) => self.spoken(number, stream, &message),
+                        Ok(message) => self.spoken(number, origin, &message),
                         Err(error) => tracing::debug!(%error, "a line of the session is dropped"),
                     }
                 }

@@ -7,22 +7,19 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{
-    Backward,
-    words::{INVALID_PARAMS, SERVER_INFO},
-};
+use super::Backward;
 use crate::mcp::{
     edit::{Edit, edited},
     fault,
     message::{Envelope, Id, Message},
-    outcome, refusal,
+    metadata::SERVER_INFO,
+    outcome,
+    refusal::{self, INVALID_PARAMS, RESOURCE_NOT_FOUND},
 };
 
 /// Whose results carry hints for caches (server/utilities/caching, "Cacheable Results").
 const CACHEABLE: [&str; 5] =
     ["tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"];
-/// What `resources/read` says of what is not there, up to 2025-11-25 (changelog, minor 6).
-const RESOURCE_NOT_FOUND: i64 = -32_002;
 /// 2025-11-25 client/elicitation, "URL Elicitation Required Error".
 const URL_ELICITATION_REQUIRED: i64 = -32_042;
 

@@ -200,7 +200,7 @@ impl Backward {
             Own::Initialize => self.initialized(leg, message, error),
             Own::Level => self.levelled(leg, error),
             Own::Watch(uri) => self.watched(leg, &uri, error),
-            Own::Unwatch => {}
+            Own::Unwatch(uri) => self.unwatched(leg, &uri),
         }
     }
 

@@ -24,15 +24,15 @@ pub(super) enum Channel {
     WebSocket,
 }
 
-/// Whose a stream is.
+/// Through what a message of the server came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stream {
-    /// The request's that has this number.
-    Of(u64),
-    /// A request's that is over: what still comes on it is for nobody.
-    Past,
-    /// The whole session's.
-    Common,
+pub(super) enum Origin {
+    /// The stream of an unanswered request of ours.
+    Call(u64),
+    /// The stream of one that is over: nobody wants to know.
+    Over,
+    /// What is there for all of the session.
+    Session,
 }
 
 #[derive(Debug)]
@@ -80,13 +80,13 @@ impl Machine {
         }
     }
 
-    /// The stream that an exchange is.
-    pub(super) fn stream(&self, exchange: ExchangeId) -> Stream {
-        let Self::Session(session) = self else { return Stream::Common };
+    /// What an exchange is for; a channel is for all.
+    pub(super) fn origin(&self, exchange: ExchangeId) -> Origin {
+        let Self::Session(session) = self else { return Origin::Session };
         match session.carried(exchange).and_then(request::number) {
-            Some(call) => Stream::Of(call),
-            None if session.is_of_calls(exchange) => Stream::Past,
-            None => Stream::Common,
+            Some(call) => Origin::Call(call),
+            None if session.settled(exchange) => Origin::Over,
+            None => Origin::Session,
         }
     }
 

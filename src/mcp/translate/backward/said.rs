@@ -3,25 +3,18 @@
 //!
 //! Values are read as raw JSON and judged one by one, so that each refusal names what it is about.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use super::words::{Refused, VERSION};
-use crate::mcp::message::Message;
+use crate::mcp::{
+    message::Message,
+    metadata::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, LOG_LEVELS, PROTOCOL_VERSION, text},
+};
 
 /// The keys of `_meta` that a legacy server has no use for.
-pub(super) const MODERN_KEYS: [&str; 4] = [
-    "io.modelcontextprotocol/protocolVersion",
-    "io.modelcontextprotocol/clientInfo",
-    "io.modelcontextprotocol/clientCapabilities",
-    "io.modelcontextprotocol/logLevel",
-];
-
-/// From the most talkative to the least (server/utilities/logging, "Log Levels").
-const LEVELS: [&str; 8] =
-    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+pub(super) const MODERN_KEYS: [&str; 4] =
+    [PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, LOG_LEVEL];
 
 /// A request's `params`, as far as they are read.
 #[derive(Debug, Default)]
@@ -98,23 +91,27 @@ impl<'a> Said<'a> {
         let meta = params.as_ref().map(|params| &params.meta);
         let version = meta.and_then(|meta| text(meta.version?));
         let (Some(version), Some(params)) = (version, &params) else {
-            return Err(missing(MODERN_KEYS[0]));
+            return Err(missing(PROTOCOL_VERSION));
         };
         if version != VERSION {
             return Err(Refused::unsupported(&version));
         }
         let meta = &params.meta;
         let capabilities = meta.capabilities.map(RawValue::get).filter(|raw| is_object(raw));
-        let capabilities = capabilities.ok_or_else(|| missing(MODERN_KEYS[2]))?;
+        let capabilities = capabilities.ok_or_else(|| missing(CLIENT_CAPABILITIES))?;
         let info = meta.info.map(RawValue::get);
         if info.is_some_and(|info| !is_object(info)) {
-            return Err(Refused::params(format!("_meta[\"{}\"] is not an object", MODERN_KEYS[1])));
+            return Err(Refused::params(format!("_meta[\"{CLIENT_INFO}\"] is not an object")));
         }
         let level = meta.level.map(|level| Level::read(level).ok_or_else(bad_level)).transpose()?;
         Ok(Self {
             identity: Identity { info, capabilities },
             level,
-            token: meta.token.map(RawValue::get),
+            // "MUST be a string or integer value" (patterns/progress, "Progress Flow").
+            token: meta
+                .token
+                .map(RawValue::get)
+                .filter(|raw| !raw.starts_with(['{', '[', 't', 'f'])),
             state: params.request_state,
             responses: params.input_responses,
             notifications: params.notifications,
@@ -151,20 +148,13 @@ impl Identity<'_> {
 impl Level {
     pub(super) fn read(raw: &RawValue) -> Option<Self> {
         let name = text(raw)?;
-        let rank = LEVELS.iter().position(|level| *level == name)?;
+        let rank = LOG_LEVELS.iter().position(|level| *level == name)?;
         u8::try_from(rank).ok().map(Self)
     }
 
     pub(super) fn name(self) -> &'static str {
-        LEVELS.get(usize::from(self.0)).unwrap_or(&LEVELS[0])
+        LOG_LEVELS.get(usize::from(self.0)).unwrap_or(&LOG_LEVELS[0])
     }
-}
-
-/// A JSON string, unescaped.
-pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
 }
 
 pub(super) fn is_object(raw: &str) -> bool {
@@ -172,7 +162,7 @@ pub(super) fn is_object(raw: &str) -> bool {
 }
 
 /// Whether two raw JSON texts mean the same; the same bytes are not read.
-pub(super) fn same(one: &str, other: &str) -> bool {
+fn same(one: &str, other: &str) -> bool {
     let read = |text: &str| serde_json::from_str::<Value>(text).ok();
     one == other || read(one).is_some_and(|one| Some(one) == read(other))
 }
@@ -186,8 +176,8 @@ fn missing(key: &str) -> Refused {
 }
 
 fn bad_level() -> Refused {
-    let mut refused = Refused::params(format!("_meta[\"{}\"] is no log level", MODERN_KEYS[3]));
-    refused.data = Some(json!({ "levels": LEVELS }));
+    let mut refused = Refused::params(format!("_meta[\"{LOG_LEVEL}\"] is no log level"));
+    refused.data = Some(json!({ "levels": LOG_LEVELS }));
     refused
 }
 

@@ -17,13 +17,11 @@ use crate::mcp::{
     edit::{self, Edit},
     message::{self, Id},
     metadata::{SERVER_INFO, SUBSCRIPTION_ID},
-    refusal::{self, HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION},
+    refusal::{
+        self, HEADER_MISMATCH, INVALID_PARAMS, MISSING_CAPABILITY, RESOURCE_NOT_FOUND,
+        UNSUPPORTED_VERSION,
+    },
 };
-
-/// JSON-RPC 2.0 section 5.1.
-pub(super) const INVALID_PARAMS: i64 = -32_602;
-/// A resource that does not exist, up to 2025-11-25 (changelog, minor 6).
-const RESOURCE_NOT_FOUND: &str = "-32002";
 
 /// What a result says of itself (basic, "ResultType").
 #[derive(Debug, Default)]
@@ -111,7 +109,7 @@ pub(super) fn error(line: &Bytes, error: &[u8], method: &str, sent: &Id, id: &Id
     match refusal::code(error) {
         // Nothing else in the parameters of a request that we have stamped can be wrong but its URI.
         Some(INVALID_PARAMS) if method == "resources/read" => {
-            edits.push(Edit::Set(&["error", "code"], RESOURCE_NOT_FOUND.into()));
+            edits.push(Edit::Set(&["error", "code"], RESOURCE_NOT_FOUND.to_string().into()));
         }
         Some(code) => edits.extend(
             explained(code, error).map(|words| Edit::Set(&["error", "message"], words.into())),
