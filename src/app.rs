@@ -115,10 +115,10 @@ async fn run_sidecar(said: &cli::Serve, told: Told) -> Result<(), Failure> {
     let watched = sidecar::Watched { ledger, told, collector };
     let mut routes = Vec::new();
     if said.demo {
-        routes.push(demo::route().await?);
+        routes.push(demo::route(config.translate).await?);
     }
     for routed in config.routes {
-        routes.push(route(routed, config.ready_upstream).await?);
+        routes.push(route(routed, config.ready_upstream, config.translate).await?);
     }
     let now = async || match shutdown::signalled() {
         Ok(again) => drop(again.await),
@@ -149,13 +149,24 @@ async fn of_listeners(settings: inbound::Settings) -> Result<inbound::Current, F
 }
 
 /// A route with a way of its own: another identity, other credentials, another pool.
-async fn route(routed: config::Routed, reached: bool) -> Result<sidecar::Route, Failure> {
+async fn route(
+    routed: config::Routed,
+    reached: bool,
+    translates: bool,
+) -> Result<sidecar::Route, Failure> {
     let config = routed.config;
     let tls = reloading(&config.tls).await?;
     let join =
         |upstream| outbound::join_without_redirects(upstream, &config.credentials, tls.clone());
     let service = join(&config.upstream)?;
     let sockets = join(&upstream::Settings { upgrades: true, ..config.upstream.clone() })?;
+    let translate = match translates {
+        true => Some(sidecar::Translate {
+            settings: config.bridge,
+            service: outbound::join(&config.upstream, &config.credentials, tls.clone())?,
+        }),
+        false => None,
+    };
     let reach = reached.then(|| upstream::reach::Reach::new(&config.upstream, tls.clone()));
     Ok(sidecar::Route {
         name: routed.name,
@@ -166,6 +177,7 @@ async fn route(routed: config::Routed, reached: bool) -> Result<sidecar::Route, 
         sockets,
         tls: Some(tls),
         reach: reach.transpose()?,
+        translate,
     })
 }
 

@@ -7,7 +7,9 @@
 mod audit;
 mod calls;
 mod endpoint;
+mod engine;
 mod exchange;
+mod outlet;
 mod refusing;
 mod socket;
 mod stdin;
@@ -19,13 +21,14 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use http::Uri;
 use zeroize::Zeroizing;
 
-pub use self::refusing::refuse;
 use self::{
     audit::Audit,
     calls::Calls,
+    outlet::Outlet,
     stdin::{Line, Lines},
     stdout::Stdout,
 };
+pub use self::{engine::Engine, outlet::Backlog, refusing::refuse};
 pub use crate::mcp::era::Era;
 use crate::{
     failure::{Failure, Stage},
@@ -77,14 +80,11 @@ pub async fn run(
     (input, output): (Input, Output),
     stop: impl Future<Output: std::fmt::Debug>,
 ) {
-    // How messages name it, so that nobody takes its refusals for ours.
-    settings.upstream = format!("the upstream {}", settings.upstream);
+    let conversation = converse(&mut settings);
     let mut lines = Lines::new(input, settings.max_message);
     let stdout = Stdout::new(output);
-    let limits = Limits { in_flight: settings.max_in_flight, idle: settings.idle_timeout };
-    let conversation = converse(&settings, limits);
     let (drain, max_message) = (settings.drain, settings.max_message);
-    let calls = Calls::new(settings, conversation, service, stdout.clone());
+    let calls = Calls::new(settings, conversation, service, Outlet::Stdout(stdout.clone()));
 
     let reading = async {
         loop {
@@ -139,7 +139,11 @@ pub async fn run(
     }
 }
 
-fn converse(settings: &Settings, limits: Limits) -> Conversation {
+/// The conversation that the settings ask for.
+fn converse(settings: &mut Settings) -> Conversation {
+    // How messages name it, so that nobody takes its refusals for ours.
+    settings.upstream = format!("the upstream {}", settings.upstream);
+    let limits = Limits { in_flight: settings.max_in_flight, idle: settings.idle_timeout };
     let (upstream, protocol) = (&settings.upstream, settings.protocol);
     let key = key();
     match settings.websocket {

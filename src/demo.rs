@@ -58,10 +58,17 @@ pub async fn run(stdio: bool, parent: Parent) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When the demo can't be set up.
-pub async fn route() -> Result<sidecar::Route, Failure> {
+pub async fn route(translates: bool) -> Result<sidecar::Route, Failure> {
     let (demo, seen) = Demo::start().await?;
     drop(seen);
     let join = |upgrades| demo.join(&Flags::RIGHT, upgrades, outbound::join_without_redirects);
+    let translate = match translates {
+        true => {
+            let (settings, service) = demo.bridge(&Flags::RIGHT).await?;
+            Some(sidecar::Translate { settings, service })
+        }
+        false => None,
+    };
     Ok(sidecar::Route {
         name: "demo".to_owned(),
         host: None,
@@ -71,6 +78,7 @@ pub async fn route() -> Result<sidecar::Route, Failure> {
         sockets: join(true).await?,
         tls: None,
         reach: None,
+        translate,
     })
 }
 

@@ -27,6 +27,7 @@ mod secure;
 mod sessions;
 mod stall;
 mod trace;
+mod translate;
 mod tunnel;
 mod window;
 
@@ -44,7 +45,10 @@ use self::{
     record::Observers,
     room::Room,
 };
-pub use self::{figures::Told, forward::Times, otlp::Collector, room::Limits, route::Route};
+pub use self::{
+    figures::Told, forward::Times, otlp::Collector, room::Limits, route::Route,
+    translate::Translate,
+};
 use crate::{failure::Failure, ledger::Ledger, secret::Held};
 
 /// Before the next try when no connection can be accepted (out of descriptors).

@@ -141,6 +141,7 @@ json\t''"
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l unsafe-listen -d 'Listen beyond this machine without client certificates; needs --inbound-bearer'
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l ready-upstream -d 'Ready only while the upstreams can be reached: a TLS handshake, no request'
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l healthcheck -d 'Ask a running sidecar at --admin whether it is ready; exits 0 if it is'
+complete -c countersign -n "__fish_countersign_using_subcommand serve" -l translate -d 'Speak for clients whose era of MCP is not the upstream\'s'
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l demo -d 'Stand before the demo\'s gateway and MCP server, which need nothing'
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -l system-roots -d 'Trust the system\'s roots besides those of --cacert'
 complete -c countersign -n "__fish_countersign_using_subcommand serve" -s v -l verbose -d 'Say more on stderr; repeatable'

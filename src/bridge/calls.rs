@@ -14,8 +14,8 @@ use tokio::{sync::Notify, task::AbortHandle};
 use super::{
     Audit, Settings,
     exchange::{self, Behind, Content, Outgoing, Wire},
+    outlet::Outlet,
     socket::{self, Outbox},
-    stdout::Stdout,
 };
 use crate::{
     failure::{Failure, Stage},
@@ -48,12 +48,12 @@ impl Calls {
         settings: Settings,
         conversation: Conversation,
         service: HttpService,
-        stdout: Stdout,
+        outlet: Outlet,
     ) -> Arc<Self> {
         let audit = settings.ledger.clone().map(|ledger| Mutex::new(Audit::new(ledger)));
         Arc::new(Self {
             audit,
-            wire: Wire { settings, service, stdout },
+            wire: Wire { settings, service, outlet },
             conversation: Mutex::new(conversation),
             running: Mutex::default(),
             sockets: Mutex::default(),
@@ -79,7 +79,7 @@ impl Calls {
                 if let Some(audit) = &self.audit {
                     lock(audit).answered(&line);
                 }
-                self.wire.stdout.push(line);
+                self.wire.outlet.push(line);
             }
             Command::Post { exchange, body, awaits, context } => {
                 let content = Content::Post { body };
@@ -198,7 +198,7 @@ impl Calls {
             Err(error) => {
                 tracing::debug!(%error, "a line of the client is no message");
                 for line in crate::mcp::fault::malformed(&error) {
-                    self.wire.stdout.push(line);
+                    self.wire.outlet.push(line);
                 }
             }
         }

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, respo
 use http_body_util::BodyExt as _;
 use tower::{Service as _, ServiceExt as _};
 
-use super::{Settings, endpoint, stdout::Stdout};
+use super::{Settings, endpoint, outlet::Outlet};
 use crate::{
     failure::{Failure, Stage},
     mcp::{
@@ -47,7 +47,7 @@ const LASTING: Duration = Duration::from_secs(10);
 pub(super) struct Wire {
     pub(super) settings: Settings,
     pub(super) service: HttpService,
-    pub(super) stdout: Stdout,
+    pub(super) outlet: Outlet,
 }
 
 /// The session behind an exchange: told what comes, and asked whether more is awaited.
@@ -276,7 +276,7 @@ impl Reader<'_> {
             {
                 return self.too_large();
             }
-            self.wire.stdout.room().await;
+            self.wire.outlet.room().await;
             match self.piece(true).await {
                 Ok(Some(piece)) => whole.add(piece, expected),
                 Ok(None) => break,
@@ -330,7 +330,7 @@ impl Reader<'_> {
         let (mut progressed, started) = (false, Instant::now());
         let mut noticed = None;
         let end = loop {
-            self.wire.stdout.room().await;
+            self.wire.outlet.room().await;
             let settled = outgoing.awaits != Awaits::Nothing && (self.behind.settled)();
             if settled {
                 self.patience = LINGER;
@@ -397,7 +397,7 @@ pub(super) async fn report(
 ) {
     let answers = message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }));
     if let Some(since) = noticed.take().filter(|_| answers) {
-        wire.stdout.let_read(since).await;
+        wire.outlet.let_read(since).await;
     }
     on(Event::FromServer(id, message));
     if !answers {

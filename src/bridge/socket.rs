@@ -159,7 +159,7 @@ impl Reader<'_> {
         let (mut unanswered, mut noticed) = (0, None);
         let mut closed = None;
         loop {
-            self.wire.stdout.room().await;
+            self.wire.outlet.room().await;
             let next = tokio::time::timeout(patience, self.stream.next()).await;
             unanswered = match next {
                 Ok(_) => 0,

@@ -79,6 +79,9 @@ pub struct Serve {
     /// Ask a running sidecar at --admin whether it is ready; exits 0 if it is
     #[arg(long, help_heading = "Operation")]
     pub healthcheck: bool,
+    /// Speak for clients whose era of MCP is not the upstream's
+    #[arg(long, help_heading = "Connection")]
+    pub translate: bool,
     /// Stand before the demo's gateway and MCP server, which need nothing
     #[arg(long, conflicts_with = "url")]
     pub demo: bool,

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The keys of the table.
-pub(super) const KEYS: [&str; 23] = [
+pub(super) const KEYS: [&str; 24] = [
     "listen",
     "listen_mode",
     "listen_group",
@@ -32,6 +32,7 @@ pub(super) const KEYS: [&str; 23] = [
     "ready_upstream",
     "access_log",
     "otlp",
+    "translate",
     "routes",
 ];
 
@@ -62,6 +63,7 @@ pub(super) struct Said {
     pub(super) ready_upstream: Option<bool>,
     pub(super) access_log: Option<Stated<String>>,
     pub(super) otlp: Option<Stated<String>>,
+    pub(super) translate: Option<bool>,
     pub(super) routes: Vec<Stated<Route>>,
 }
 
@@ -107,6 +109,7 @@ pub(super) fn flags(said: &cli::Serve) -> Result<Said, Failure> {
         ready_upstream: said.ready_upstream.then_some(true),
         access_log: text("--access-log", &said.access_log),
         otlp: text("--otlp", &said.otlp),
+        translate: said.translate.then_some(true),
         routes: Vec::new(),
     })
 }
@@ -146,6 +149,7 @@ pub(super) fn read(table: &Item<'_>) -> Result<Said, Failure> {
             "ready_upstream" => said.ready_upstream = Some(item.boolean()?),
             "access_log" => said.access_log = Some(item.string()?),
             "otlp" => said.otlp = Some(item.string()?),
+            "translate" => said.translate = Some(item.boolean()?),
             "routes" => said.routes = routes(&item)?,
             _ => return Err(item.unknown(&KEYS)),
         }

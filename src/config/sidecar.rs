@@ -53,6 +53,8 @@ pub struct Sidecar {
     pub tls: Option<inbound::Settings>,
     /// Whether it is ready only while the upstreams can be reached.
     pub ready_upstream: bool,
+    /// Whether it speaks for clients of another era than an upstream's.
+    pub translate: bool,
     /// Whether it may listen beyond this machine without client certificates.
     pub unsafe_listen: bool,
     /// Where requests go; nowhere in the demo.
@@ -174,6 +176,13 @@ impl Routed {
     }
 }
 
+/// The flag says what a client on stdio speaks, and there is none. A profile may be for both.
+fn without_era(said: &Layers) -> Result<(), Failure> {
+    let Some(era) = &said.flags.protocol else { return Ok(()) };
+    let refused = era.place.refuse("it is for clients on stdio: HTTP clients say what they speak");
+    Err(refused.hint("leave it out; --translate lets each client speak with each upstream"))
+}
+
 /// Each request has one way at most: of two routes for the same ones, one would never be taken.
 fn distinct(said: &[Stated<Route>], routes: &[Routed]) -> Result<(), Failure> {
     for (at, (route, said)) in routes.iter().zip(said).enumerate() {
@@ -195,6 +204,7 @@ pub(super) fn settle(
     routes: Vec<Routed>,
 ) -> Result<Sidecar, Failure> {
     routes.iter().try_for_each(Routed::over_http)?;
+    without_era(said)?;
     distinct(&said.profile.serve.routes, &routes)?;
     let time = |of: fn(&Said) -> &Option<Stated<String>>, default| match first(said, of) {
         None => Ok(default),
@@ -225,6 +235,7 @@ pub(super) fn settle(
     };
     let unsafe_listen = first(said, |it| &it.unsafe_listen).copied().unwrap_or(false);
     let ready_upstream = first(said, |it| &it.ready_upstream).copied().unwrap_or(false);
+    let translate = first(said, |it| &it.translate).copied().unwrap_or(false);
     let tls = tls(said, scope)?;
     let admin = admin(said, scope)?;
     let access_log = first(said, |it| &it.access_log).map(|said| destination(said, scope));
@@ -238,6 +249,7 @@ pub(super) fn settle(
         access,
         tls,
         ready_upstream,
+        translate,
         unsafe_listen,
         routes,
         ledger,

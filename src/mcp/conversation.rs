@@ -113,6 +113,13 @@ impl Conversation {
         Self { url: None, channel, backward, ..it }
     }
 
+    /// The same before an upstream that is known to be of this era; it may show another yet.
+    #[must_use]
+    pub fn before(mut self, era: Era) -> Self {
+        self.stateless.shown(era);
+        self
+    }
+
     /// Takes in what happened and returns what is to be done.
     pub fn handle(&mut self, event: Event) -> Vec<Command> {
         match event {

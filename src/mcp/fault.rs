@@ -51,15 +51,27 @@ fn code(stage: Stage) -> i64 {
 /// error has none.
 #[must_use]
 pub fn stage(error: &[u8]) -> Option<Stage> {
-    #[derive(Deserialize)]
-    struct Said<'a> {
-        code: i64,
-        #[serde(borrow)]
-        message: Cow<'a, str>,
-    }
     let said: Said<'_> = serde_json::from_slice(error).ok()?;
-    let ours = said.message.starts_with("countersign: ");
-    STAGES.into_iter().find(|stage| ours && code(*stage) == said.code)
+    STAGES.into_iter().find(|stage| said.is_ours() && code(*stage) == said.code)
+}
+
+/// Whether the error object `error` was made here, and not by a server.
+#[must_use]
+pub fn is_ours(error: &[u8]) -> bool {
+    serde_json::from_slice::<Said<'_>>(error).is_ok_and(|said| said.is_ours())
+}
+
+#[derive(Deserialize)]
+struct Said<'a> {
+    code: i64,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+}
+
+impl Said<'_> {
+    fn is_ours(&self) -> bool {
+        self.message.starts_with("countersign: ")
+    }
 }
 
 const STAGES: [Stage; 8] = [
@@ -137,6 +149,13 @@ pub fn no_discovery(id: &Id, upstream: &str) -> Bytes {
          --protocol modern"
     );
     line(id.token(), &Error { code: METHOD_NOT_FOUND, message: &message, data: None })
+}
+
+/// The line that answers request `id`, or nobody's, with an error that the protocol defines.
+#[must_use]
+pub fn of_protocol(id: Option<&Id>, code: i64, what: &str) -> Bytes {
+    let message = format!("countersign: {what}");
+    line(id.map_or("null", Id::token), &Error { code, message: &message, data: None })
 }
 
 /// The line that answers request `id` with the server's own error object, which came without an id.

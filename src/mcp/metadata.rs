@@ -21,6 +21,9 @@ pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// From which level on log messages are wanted.
 pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+/// The levels, from the most talkative to the least (server/utilities/logging, "Log Levels").
+pub const LOG_LEVELS: [&str; 8] =
+    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 /// Who answers, in the `_meta` of a result.
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 /// Which subscription a notification belongs to.
@@ -129,7 +132,8 @@ fn read<'a, T: Default + Deserialize<'a>>(raw: &'a RawValue) -> T {
 }
 
 /// A JSON string, unescaped.
-fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+#[must_use]
+pub fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     serde_json::from_str(raw.get()).ok().map(|Text(text)| text)

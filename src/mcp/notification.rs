@@ -25,7 +25,8 @@ pub fn cancelled_id(message: &Message) -> Option<Id> {
 }
 
 /// A `notifications/cancelled` for request `id`, with a reason from a fixed vocabulary.
-pub(super) fn cancel(id: &Id, reason: &'static str) -> Bytes {
+#[must_use]
+pub fn cancel(id: &Id, reason: &'static str) -> Bytes {
     let token = id.token();
     Bytes::from(format!(
         r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{token},"reason":"{reason}"}}}}"#

@@ -25,6 +25,10 @@ pub const MISSING_CAPABILITY: i64 = -32_021;
 pub const UNSUPPORTED_VERSION: i64 = -32_022;
 /// JSON-RPC 2.0 section 5.1.
 pub const METHOD_NOT_FOUND: i64 = -32_601;
+/// The same section.
+pub const INVALID_PARAMS: i64 = -32_602;
+/// A resource that does not exist, up to 2025-11-25 (2026-07-28 changelog, minor 6).
+pub const RESOURCE_NOT_FOUND: i64 = -32_002;
 
 /// How much of an upstream's words is quoted.
 const QUOTE: usize = 200;

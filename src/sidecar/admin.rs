@@ -22,6 +22,7 @@ use super::{
     listener::{Address, Listener},
     peer::Peer,
     ready,
+    translate::Translation,
 };
 use crate::{
     failure::{Failure, Stage},
@@ -125,7 +126,7 @@ impl Admin {
         let lanes = forward.as_ref().map_or(&[][..], |forward| &forward.lanes);
         let routes = lanes.iter().map(|lane| Stands {
             route: Arc::clone(&lane.name),
-            sessions: lane.sessions.len(),
+            sessions: lane.sessions.len() + lane.translation.as_ref().map_or(0, Translation::len),
             not_after: lane.identity().map(|identity| identity.not_after.0),
         });
         self.figures.text(listener, routes)

@@ -28,6 +28,7 @@ use super::{
     route::Lane,
     sessions::{Key, SESSION},
     stall::Stall,
+    translate::{Answered, Course, Inbound},
     tunnel::{self, Tunnel},
 };
 use crate::{
@@ -117,6 +118,10 @@ impl Forward {
         // Named in `Connection`, it is taken out, and the upstream says yes to something else.
         let session = session.filter(|_| head.headers.contains_key(SESSION));
         let asked = Asked { method: head.method.clone(), target, session, caller };
+        let telling = match self.course(lane, &head.headers, &body, &asked).await? {
+            Course::Answered(answered) => return Ok(Streaming::ours(answered, place, drain)),
+            Course::Passes { telling } => telling,
+        };
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
         *request.uri_mut() = asked.target.clone();
@@ -129,8 +134,25 @@ impl Forward {
             Err(_) => return Err(Refusal::Silent(self.silent(lane))),
         };
         drop(room);
+        if let (true, Some(translation)) = (telling, &lane.translation) {
+            translation.heed_status(response.status());
+        }
         let until = (drain, self.times);
         Ok(bring_back(response, lane, &asked, (socket, place), until)?)
+    }
+
+    /// Whether a request passes, or is spoken for where its route translates.
+    async fn course(
+        &self,
+        lane: &Lane,
+        headers: &HeaderMap,
+        body: &Bytes,
+        asked: &Asked,
+    ) -> Result<Course, Refusal> {
+        let Some(translation) = &lane.translation else { return Ok(Course::PASSES) };
+        let Asked { method, target, caller, .. } = asked;
+        let drain = &self.drain;
+        translation.take(Inbound { method, target, headers, body, caller, drain }).await
     }
 
     /// Decides on the head alone; the route that the request takes, and where it leads.
@@ -317,6 +339,12 @@ impl Streaming {
             tunnel: None,
             _place: None,
         }
+    }
+
+    /// An answer that was made here.
+    fn ours(answered: Answered, place: Place, drain: &Drain) -> Response<Self> {
+        let until = answered.listens.then(|| drain.clone());
+        answered.response.map(|body| Self { until, _place: Some(place), ..Self::plain(body) })
     }
 
     fn noted_in(mut self, mut record: Record) -> Self {

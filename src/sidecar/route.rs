@@ -12,7 +12,12 @@ use http::{
 };
 use url::Url;
 
-use super::{guard::is_host, path::below, sessions::Sessions};
+use super::{
+    guard::is_host,
+    path::below,
+    sessions::Sessions,
+    translate::{Translate, Translation},
+};
 use crate::{
     failure::{Failure, Stage},
     service::{HttpService, Request},
@@ -42,6 +47,8 @@ pub struct Route {
     pub tls: Option<Generations>,
     /// What readiness asks whether the upstream can be reached, if it is to.
     pub reach: Option<Reach>,
+    /// What it takes to speak for clients of another era than the upstream's, if they are to be.
+    pub translate: Option<Translate>,
 }
 
 /// A route that is taken.
@@ -51,6 +58,7 @@ pub(super) struct Lane {
     pub(super) sockets: HttpService,
     pub(super) sessions: Sessions,
     pub(super) reach: Option<Reach>,
+    pub(super) translation: Option<Translation>,
     tls: Option<Generations>,
     host: Option<String>,
     /// Where paths begin here and there, both without a slash at their end.
@@ -76,6 +84,7 @@ impl Lane {
             name: route.name.into(),
             tls: route.tls,
             reach: route.reach,
+            translation: route.translate.map(Translation::new),
             service: route.service,
             sockets: route.sockets,
             sessions: Sessions::default(),
@@ -205,6 +214,7 @@ mod tests {
             sockets: HttpService::new(service),
             tls: None,
             reach: None,
+            translate: None,
         };
         Lane::new(route).unwrap()
     }

@@ -32,7 +32,7 @@ pub(super) struct Sessions(Mutex<Known>);
 pub(super) struct Key([u8; 32]);
 
 impl Key {
-    fn of(id: &HeaderValue) -> Self {
+    pub(super) fn of(id: &HeaderValue) -> Self {
         Self(Sha256::digest(id.as_bytes()).into())
     }
 }

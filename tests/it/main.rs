@@ -9,6 +9,7 @@ mod command;
 mod corpora;
 mod credentials;
 mod demo;
+mod eras;
 mod front;
 mod house;
 mod inbound_tls;

@@ -9,6 +9,7 @@ mod operation;
 mod routes;
 mod sessions;
 mod streams;
+mod translate;
 mod websocket;
 
 use serde_json::{Value, json};

@@ -19,8 +19,9 @@
 //!   `issue_client(name)` makes more; `identity.overwrite(&next)` and `pki.mount(&identity)` with
 //!   `swap(&next)` are the two ways in which files are rotated.
 //! - `upstream`: `Upstream`, its `Options`; tools `echo count{n} wait{gate}
-//!   progress{steps,gate?} big{bytes,sse?} ask{method,params} notify{method,params}`; `release(gate)`,
-//!   `notify`, `ask`, `down`, `up`, `restart`, `drop_connections`, `forget_sessions`, `rotate`;
+//!   progress{steps,gate?} big{bytes,sse?} ask{method,params} inquire{rounds,gates?}
+//!   notify{method,params}`; `release(gate)`,
+//!   `notify`, `ask`, `down`, `up`, `restart`, `replace`, `drop_connections`, `forget_sessions`, `rotate`;
 //!   `seen`, `posts(method)`, `ran(n)`, `record` and the waits `wait_for(|seen| ..)`,
 //!   `wait_for_method`, `wait_for_request`, `wait_for_listener`, `wait_until_left`.
 //! - `script`: `Rule` (`next on call get delete matching`, then `times always after`), `Fault`

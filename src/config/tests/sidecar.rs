@@ -70,3 +70,18 @@ fn a_host_that_no_request_could_match_is_refused() {
     let routed = routes("host = 'A.example'", "prefix = '/b'").sidecar(&POD).settings.guard;
     assert_eq!((routed.routed, routed.hosts.len()), (vec!["a.example".to_owned()], 0));
 }
+
+#[test]
+fn the_era_of_clients_on_stdio_says_nothing_of_http_clients() {
+    for words in [&["--protocol", "legacy"][..], &["--protocol=auto", "--translate"]] {
+        let said = Given::url().refusal(words);
+        assert!(said.starts_with("--protocol: it is for clients on stdio"), "{said}");
+    }
+    // A profile may be for both.
+    let shared = Given::nothing()
+        .profile("url = 'https://a.example/mcp'\nprotocol = 'legacy'\nserve.translate = true\n");
+    assert!(shared.sidecar(&POD).translate);
+    assert!(
+        !Given::url().sidecar(&[]).translate && Given::url().sidecar(&["--translate"]).translate
+    );
+}

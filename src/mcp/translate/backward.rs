@@ -29,7 +29,7 @@ use http::Uri;
 
 use self::{
     leg::Leg,
-    machine::Channel,
+    machine::{Channel, Origin},
     request::{Own, Request},
     said::Said,
     state::Seal,
@@ -47,8 +47,8 @@ use crate::{
 };
 
 /// Methods that a session has and a modern server has not: what they were for is done here.
-const OF_SESSIONS: [&str; 4] =
-    ["initialize", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+const OF_SESSIONS: [&str; 5] =
+    ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
 /// Of the tasks extension, which is another one than the tasks of 2025-11-25.
 const OF_EXTENSIONS: [&str; 1] = ["tasks/update"];
 
@@ -79,6 +79,8 @@ pub struct Backward {
     tickets: u64,
     opened: u64,
     uses: u64,
+    /// What brings answers to the server's questions, each for its call.
+    bringing: HashMap<ExchangeId, u64>,
     /// What the sessions have still to be told.
     due: VecDeque<(u64, Event)>,
     closing: bool,
@@ -109,6 +111,7 @@ impl Backward {
             tickets: 0,
             opened: 0,
             uses: 0,
+            bringing: HashMap::new(),
             due: VecDeque::new(),
             closing: false,
             finished: false,
@@ -131,6 +134,7 @@ impl Backward {
 
     /// Takes in what happened and returns what is to be done.
     pub fn handle(&mut self, event: Event) -> Vec<Command> {
+        let unanswered = self.not_brought(&event);
         match event {
             Event::FromClient(message) => self.client_sent(&message),
             Event::Ended(exchange, End::Refused(refusal), _)
@@ -154,6 +158,10 @@ impl Backward {
             Event::Expired => self.expire(),
         }
         self.settle();
+        if let Some(key) = unanswered {
+            self.give_up_unanswered(key);
+            self.settle();
+        }
         std::mem::take(&mut self.out)
     }
 
@@ -296,7 +304,9 @@ impl Backward {
     fn notify(&mut self, message: &Message) {
         let standing = self.legs.iter().filter(|(_, leg)| leg.server.is_some());
         match standing.max_by_key(|(_, leg)| leg.used).map(|(number, _)| *number) {
-            Some(number) => self.due.push_back((number, Event::FromClient(message.clone()))),
+            Some(number) => {
+                self.due.push_back((number, Event::FromClient(request::told(message))));
+            }
             None => tracing::debug!("a notification is dropped: there is no session yet"),
         }
     }
@@ -332,6 +342,7 @@ impl Backward {
         }
         self.requests.clear();
         self.held.clear();
+        self.bringing.clear();
         self.subscriptions.clear();
         for leg in self.legs.values_mut() {
             leg.waiting.clear();
@@ -360,22 +371,19 @@ impl Backward {
 
     fn tell(&mut self, number: u64, event: Event) {
         let Some(leg) = self.legs.get_mut(&number) else { return };
-        let (source, call) = match &event {
+        let (source, origin) = match &event {
             Event::FromServer(exchange, message) => {
-                let call = leg.machine.carried(*exchange).and_then(request::number);
-                (Some(message.clone()), call)
+                (Some(message.clone()), leg.machine.origin(*exchange))
             }
-            _ => (None, None),
+            _ => (None, Origin::Session),
         };
         for command in leg.machine.handle(event) {
             match command {
                 Command::Deliver(line) => {
                     // Most lines are the message as it came, which is read already.
-                    let same = source.as_ref().filter(|it| {
-                        it.bytes().as_ptr() == line.as_ptr() && it.bytes().len() == line.len()
-                    });
+                    let same = source.as_ref().filter(|it| it.is(&line));
                     match same.cloned().map_or_else(|| Message::parse(line), Ok) {
-                        Ok(message) => self.spoken(number, call, &message),
+                        Ok(message) => self.spoken(number, origin, &message),
                         Err(error) => tracing::debug!(%error, "a line of the session is dropped"),
                     }
                 }

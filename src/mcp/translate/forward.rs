@@ -29,6 +29,7 @@ use crate::{
         fault,
         message::{Envelope, Id, Message},
         notification, outcome,
+        refusal::INVALID_PARAMS,
         stateless::Stateless,
     },
 };
@@ -180,7 +181,7 @@ impl Forward {
                     Some(stamped) => self.call(id, method, stamped),
                     None => {
                         let what = "params and params._meta are objects in MCP";
-                        self.deliver(answer::refused(&id, answer::INVALID_PARAMS, what));
+                        self.deliver(answer::refused(&id, INVALID_PARAMS, what));
                     }
                 }
             }
@@ -214,7 +215,7 @@ impl Forward {
         }
         let what = "the level is none of debug, info, notice, warning, error, critical, alert and \
                     emergency";
-        self.deliver(answer::refused(id, answer::INVALID_PARAMS, what));
+        self.deliver(answer::refused(id, INVALID_PARAMS, what));
     }
 
     /// Says something to the server; the exchange that carries it.
@@ -233,7 +234,7 @@ impl Forward {
     fn carry_out(&mut self, commands: Vec<Command>, came: Option<&Message>, stream: Option<u64>) {
         for command in commands {
             match command {
-                Command::Deliver(line) => match came.filter(|came| same(came.bytes(), &line)) {
+                Command::Deliver(line) => match came.filter(|came| came.is(&line)) {
                     // Large results are not parsed twice.
                     Some(came) => self.heard(came, stream),
                     None => match Message::parse(line.clone()) {
@@ -315,9 +316,4 @@ impl Forward {
         self.sent.clear();
         self.asked.clear();
     }
-}
-
-/// Whether two are the same piece of memory.
-fn same(one: &Bytes, other: &Bytes) -> bool {
-    one.as_ptr() == other.as_ptr() && one.len() == other.len()
 }

@@ -20,7 +20,18 @@ use crate::support::{
 fn scene(socket: &Path, users: &[u32]) -> Scene {
     let pki = Pki::new();
     let upstream = Upstream::mutual(&pki);
-    let program = Sidecar::program(&pki, &upstream).args(["--listen-mode", "0666"]);
+    scene_before(pki, upstream, socket, users, &[])
+}
+
+/// The same before this upstream, with these flags.
+pub(super) fn scene_before(
+    pki: Pki,
+    upstream: Upstream,
+    socket: &Path,
+    users: &[u32],
+    flags: &[&str],
+) -> Scene {
+    let program = Sidecar::program(&pki, &upstream).args(["--listen-mode", "0666"]).args(flags);
     let program = program.arg("--listen").arg(format!("unix:{}", socket.display()));
     let users = users.iter().flat_map(|user| ["--allow-uid".to_owned(), user.to_string()]);
     let sidecar = Sidecar::start(&program.args(users));
@@ -35,7 +46,7 @@ fn ask(line: &mut Line, request: &str) -> u16 {
 
 /// Every way to use a session is closed to who does not own it, and open to who does.
 #[track_caller]
-fn belongs(scene: &Scene, session: &str, own: &mut Line, other: &mut Line) {
+pub(super) fn belongs(scene: &Scene, session: &str, own: &mut Line, other: &mut Line) {
     let before = scene.upstream.seen().len();
     let delete = format!("DELETE /mcp HTTP/1.1\r\nHost: localhost{}\r\n\r\n", named(session));
     let listen = get(&format!("Host: localhost\r\nAccept: text/event-stream{}", named(session)));

@@ -223,6 +223,12 @@ impl Duplex {
         self.shared.record.lock().unwrap().channels.len()
     }
 
+    /// Waits until there were so many channels.
+    #[track_caller]
+    pub fn wait_for_channels(&self, channels: usize) {
+        self.wait("channels", |record| (record.channels.len() >= channels).then_some(()));
+    }
+
     /// The heads of all requests.
     pub fn heads(&self) -> Vec<Head> {
         self.shared.record.lock().unwrap().heads.clone()

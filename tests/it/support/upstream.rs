@@ -4,6 +4,7 @@
 
 mod connection;
 mod exchange;
+pub mod inquire;
 mod mcp;
 mod modern;
 mod options;
@@ -15,7 +16,11 @@ mod tools;
 use std::{
     io::ErrorKind,
     net::SocketAddr,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -46,6 +51,8 @@ struct Shared {
     wires: connection::Wires,
     mcp: mcp::Mcp,
     modern: modern::Modern,
+    /// Which era it speaks now.
+    is_modern: AtomicBool,
 }
 
 impl Shared {
@@ -97,6 +104,7 @@ impl Upstream {
         let address = socket.local_addr().unwrap();
         let shared = Shared {
             tls: Mutex::new(options.first_config()),
+            is_modern: AtomicBool::new(options.modern),
             options,
             recorder: seen::Recorder::default(),
             script: Script::default(),
@@ -193,6 +201,14 @@ impl Upstream {
     /// Drops all connections; nothing else changes.
     pub fn drop_connections(&self) {
         self.down();
+        self.up();
+    }
+
+    /// Starts again as a server of the other era, on the same port.
+    pub fn replace(&self) {
+        self.down();
+        self.forget_sessions();
+        self.shared.is_modern.fetch_xor(true, Ordering::Relaxed);
         self.up();
     }
 

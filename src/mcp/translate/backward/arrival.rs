@@ -5,12 +5,11 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{
     Backward,
+    machine::Origin,
     request::{self, After, Question},
-    said::same,
 };
 use crate::mcp::{
     edit::{Edit, edited},
@@ -20,8 +19,8 @@ use crate::mcp::{
 };
 
 impl Backward {
-    /// Takes in a line of the session `leg` (no line ends are in it); `call` is the unanswered request on whose stream it came.
-    pub(super) fn spoken(&mut self, leg: u64, call: Option<u64>, message: &Message) {
+    /// Takes in a line of the session `leg`; no line ends are in it.
+    pub(super) fn spoken(&mut self, leg: u64, origin: Origin, message: &Message) {
         match message.single() {
             Some(Envelope::Response { id, .. }) => {
                 let number = id.as_ref().and_then(request::number);
@@ -31,12 +30,16 @@ impl Backward {
                     None => self.answered(number, message),
                 }
             }
-            Some(Envelope::Request { id, method }) => self.question(leg, call, id, method, message),
-            Some(Envelope::Notification { method }) => self.notified(leg, call, method, message),
+            Some(Envelope::Request { id, method }) => {
+                self.question(leg, origin, id, method, message);
+            }
+            Some(Envelope::Notification { method }) => {
+                self.notified(leg, origin, method, message);
+            }
             // No batches in the client's revision.
             None => {
                 for part in message.parts().filter_map(|part| Message::parse(part).ok()) {
-                    self.spoken(leg, call, &part);
+                    self.spoken(leg, origin, &part);
                 }
             }
         }
@@ -54,12 +57,12 @@ impl Backward {
         self.give(key, message);
     }
 
-    fn notified(&mut self, leg: u64, call: Option<u64>, method: &str, message: &Message) {
+    fn notified(&mut self, leg: u64, origin: Origin, method: &str, message: &Message) {
         match method {
             // A server of the client's revision takes back nothing but subscriptions.
             "notifications/cancelled" => self.withdrawn(leg, message),
-            "notifications/progress" => self.progressed(leg, call, message),
-            "notifications/message" => self.logged(leg, call, message),
+            "notifications/progress" => self.progressed(leg, message),
+            "notifications/message" => self.logged(leg, origin, message),
             // Removed since: the client learns it by its retry (changelog, minor 11).
             "notifications/elicitation/complete" => {}
             "notifications/tools/list_changed"
@@ -82,32 +85,21 @@ impl Backward {
     /// Progress of a call goes on under the token that the client has for it now, and not at all once
     /// its request is over, be it answered, cancelled or held (patterns/progress, "Behavior
     /// Requirements").
-    fn progressed(&mut self, leg: u64, call: Option<u64>, message: &Message) {
+    fn progressed(&mut self, leg: u64, message: &Message) {
         #[derive(Deserialize)]
-        struct Progress<'a> {
-            #[serde(borrow)]
-            params: Params<'a>,
+        struct Progress {
+            params: Params,
         }
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
-        struct Params<'a> {
-            #[serde(borrow)]
-            progress_token: &'a RawValue,
+        struct Params {
+            progress_token: u64,
         }
-        let progress: Option<Progress<'_>> = serde_json::from_slice(message.bytes()).ok();
-        let Some(token) = progress.map(|progress| progress.params.progress_token.get()) else {
-            return;
-        };
-        let meant = |of: &str| same(of, token);
-        let of = |it: &&super::Request| it.leg == leg && it.tokens.0.as_deref().is_some_and(meant);
-        let on_its_stream = call.and_then(|call| self.requests.get(&call)).filter(of);
-        let request = on_its_stream.or_else(|| self.requests.values().find(of));
-        let active = request.filter(|request| request.client.is_some());
-        let line = active.and_then(|request| request.tokens.1.as_deref()).and_then(|now| {
-            if meant(now) {
-                return Some(message.line());
-            }
-            let set = Edit::Set(&["params", "progressToken"], Cow::Borrowed(now));
+        let progress: Option<Progress> = serde_json::from_slice(message.bytes()).ok();
+        let request = progress.and_then(|it| self.requests.get(&it.params.progress_token));
+        let active = request.filter(|it| it.leg == leg && it.client.is_some());
+        let line = active.and_then(|request| request.token.as_deref()).and_then(|token| {
+            let set = Edit::Set(&["params", "progressToken"], Cow::Borrowed(token));
             edited(message.bytes(), &[set])
         });
         self.out.extend(line.map(Command::Deliver));

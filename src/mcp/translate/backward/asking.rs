@@ -11,15 +11,22 @@ use serde_json::value::RawValue;
 
 use super::{
     Backward,
+    machine::Origin,
     request::{After, Request},
-    said::{Capable, Said, text},
-    words::{self, INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Refused, SERVER_INFO},
+    said::{Capable, Said},
+    words::{self, INTERNAL_ERROR, Refused},
 };
-use crate::mcp::{
-    edit::{Edit, edited},
-    exchange::{Command, Timer},
-    message::{Id, Message},
-    notification,
+use crate::{
+    failure::{Failure, Stage},
+    mcp::{
+        edit::{Edit, edited},
+        exchange::{Command, End, Event, Timer},
+        fault,
+        message::{Id, Message},
+        metadata::{SERVER_INFO, text},
+        notification, outcome,
+        refusal::METHOD_NOT_FOUND,
+    },
 };
 
 /// Calls that are held at a time.
@@ -36,11 +43,11 @@ pub(super) const ASKABLE: [&str; 3] = ["prompts/get", "resources/read", "tools/c
 type Responses<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 impl Backward {
-    /// A request of the server, on the stream of `call`.
+    /// A request of the server.
     pub(super) fn question(
         &mut self,
         leg: u64,
-        call: Option<u64>,
+        origin: Origin,
         id: &Id,
         method: &str,
         message: &Message,
@@ -48,8 +55,13 @@ impl Backward {
         if method == "ping" {
             return self.author(leg, words::result(id, "{}"));
         }
-        // Some servers ask on the GET stream what they want to know for a call.
-        let call = call.or_else(|| self.only_call(leg).filter(|_| method != "roots/list"));
+        let call = match origin {
+            Origin::Call(call) => Some(call),
+            // What a call that is over still asks is not for the user of another one.
+            Origin::Over => None,
+            // Some servers do not relate what they ask to the call that they ask it for.
+            Origin::Session => self.only_call(leg),
+        };
         if let Err(refused) = self.noted(call, id, method, message) {
             tracing::debug!(method, "a request of the server can't be put to the client");
             self.author(leg, refused.line(id));
@@ -170,8 +182,9 @@ impl Backward {
         request.asked_as = id.clone();
         request.level = said.level;
         request.capable = said.identity.capable();
-        request.tokens.1 = said.token.map(Into::into);
-        let answers = answers(request, &responses);
+        request.token = said.token.map(Into::into);
+        let mut answers = answers(request, &responses);
+        answers.extend(refused(request));
         let done = std::mem::replace(&mut request.after, After::Answers);
         self.open.insert(id.clone(), key);
         if let After::Done(message) = done {
@@ -179,12 +192,37 @@ impl Backward {
             return Ok(());
         }
         for answer in answers {
-            self.author(leg, answer);
+            self.bring(leg, key, answer);
         }
         self.set_level(leg);
         // What was left out is asked again ("Error Handling"), with what has come since.
         self.ask(key);
         Ok(())
+    }
+
+    /// Brings the server an answer of the client's, which `key` can't go on without.
+    fn bring(&mut self, leg: u64, key: u64, answer: bytes::Bytes) {
+        let (Some(leg), Ok(message)) = (self.legs.get_mut(&leg), Message::parse(answer)) else {
+            return;
+        };
+        for command in leg.machine.handle(Event::FromClient(message)) {
+            if let Command::Post { exchange, .. } = command {
+                self.bringing.insert(exchange, key);
+            }
+            self.out.push(command);
+        }
+    }
+
+    /// The call for which `event` says that an answer has certainly not arrived: it would wait for ever.
+    pub(super) fn not_brought(&mut self, event: &Event) -> Option<u64> {
+        let Event::Ended(exchange, end, _) = event else { return None };
+        let key = self.bringing.remove(exchange)?;
+        let certainly = match end {
+            End::Refused(refusal) => !outcome::may_have_run(refusal.status),
+            End::Broken(failure) => failure.never_sent(),
+            End::Complete { .. } | End::Idle(_) => false,
+        };
+        certainly.then_some(key)
     }
 
     /// A held call has had its time.
@@ -194,8 +232,20 @@ impl Backward {
         }
     }
 
-    /// Gives a call up: the server is told, and its questions have an error for their answers.
+    /// Gives a call up whose question the server has no answer to, and will not have.
+    pub(super) fn give_up_unanswered(&mut self, key: u64) {
+        let why = "the client's answer could not be brought to the server";
+        let failure = outcome::unknown(&Failure::new(Stage::Send, why));
+        self.give_up(key, why, |id| fault::answer(id, &failure));
+    }
+
+    /// Gives a call up, for which nothing is owed but what says why.
     pub(super) fn release(&mut self, key: u64, why: &'static str) {
+        self.give_up(key, why, |id| Refused::new(INTERNAL_ERROR, why).line(id));
+    }
+
+    /// Gives a call up: the server is told, and its questions have an error for their answers.
+    fn give_up(&mut self, key: u64, why: &'static str, line: impl FnOnce(&Id) -> bytes::Bytes) {
         let Some(request) = self.requests.get(&key) else { return };
         let leg = request.leg;
         let runs = matches!(request.after, After::Answers);
@@ -204,7 +254,7 @@ impl Backward {
         let answers: Vec<_> = asked.map(|id| refused.line(id)).collect();
         self.held.retain(|_, held| *held != key);
         // Its own request is over, unless it could not even be asked.
-        self.answer(key, |id| refused.line(id));
+        self.answer(key, line);
         if let (true, Some(number)) = (runs, Id::from_token(&key.to_string())) {
             self.author(leg, notification::cancel(&number, why));
         }
@@ -226,6 +276,27 @@ fn answers(request: &mut Request, responses: &Responses<'_>) -> Vec<bytes::Bytes
     answers
 }
 
+/// What the client of this retry can't be asked any more, as the server is told; these questions are
+/// over too.
+fn refused(request: &mut Request) -> Vec<bytes::Bytes> {
+    #[derive(Deserialize)]
+    struct Input<'a> {
+        #[serde(borrow)]
+        method: Cow<'a, str>,
+        #[serde(borrow, default)]
+        params: Option<&'a RawValue>,
+    }
+    let (capable, mut answers) = (request.capable, Vec::new());
+    request.questions.retain(|question| {
+        let input: Option<Input<'_>> = serde_json::from_str(&question.input).ok();
+        let may = input.map_or(Ok(()), |it| may_ask(capable, &it.method, it.params));
+        let (Err(refused), Some(id)) = (may, &question.id) else { return true };
+        answers.push(refused.line(id));
+        false
+    });
+    answers
+}
+
 fn responses(raw: Option<&RawValue>) -> Result<Responses<'_>, Refused> {
     #[derive(Deserialize)]
     struct All<'a>(#[serde(borrow)] BTreeMap<Name<'a>, &'a RawValue>);
@@ -236,7 +307,7 @@ fn responses(raw: Option<&RawValue>) -> Result<Responses<'_>, Refused> {
     let All(all) = serde_json::from_str(raw.get()).map_err(bad)?;
     if let Some((Name(name), _)) = all.iter().find(|(_, it)| !it.get().starts_with('{')) {
         let what = format!("inputResponses[{name:?}] is not an object");
-        return Err(Refused::new(INVALID_PARAMS, what));
+        return Err(Refused::params(what));
     }
     Ok(all.into_iter().map(|(Name(name), value)| (name, value)).collect())
 }

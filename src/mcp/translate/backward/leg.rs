@@ -138,6 +138,8 @@ impl Backward {
     fn forget(&mut self, number: u64) {
         let Some(mut leg) = self.legs.remove(&number) else { return };
         self.own.retain(|_, (of, _)| *of != number);
+        let first = self.first;
+        self.bringing.retain(|exchange, _| exchange.0.wrapping_sub(first) >> NAMES != number);
         for event in [Event::ClientClosed, Event::Expired] {
             let said = |it: &Command| !matches!(it, Command::Deliver(_) | Command::Finished);
             self.out.extend(leg.machine.handle(event).into_iter().filter(said));
@@ -198,7 +200,7 @@ impl Backward {
             Own::Initialize => self.initialized(leg, message, error),
             Own::Level => self.levelled(leg, error),
             Own::Watch(uri) => self.watched(leg, &uri, error),
-            Own::Unwatch => {}
+            Own::Unwatch(uri) => self.unwatched(leg, &uri),
         }
     }
 

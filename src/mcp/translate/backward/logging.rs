@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
-use super::{Backward, request::Own, said::Level};
+use super::{Backward, machine::Origin, request::Own, said::Level};
 use crate::mcp::{exchange::Command, message::Message};
 
 impl Backward {
@@ -61,7 +61,7 @@ impl Backward {
 
     /// A log message goes to a client that has asked for it: on the request that it came with, or,
     /// where it came with none, on any of the session's.
-    pub(super) fn logged(&mut self, number: u64, call: Option<u64>, message: &Message) {
+    pub(super) fn logged(&mut self, number: u64, origin: Origin, message: &Message) {
         #[derive(Deserialize)]
         struct Log<'a> {
             #[serde(borrow)]
@@ -78,9 +78,13 @@ impl Backward {
             let wanted = it.level.filter(|_| it.client.is_some());
             wanted.is_some_and(|wanted| level.is_none_or(|level| level >= wanted))
         };
-        let wanted = match call.and_then(|call| self.requests.get(&call)) {
-            Some(request) => wants(request),
-            None => self.requests.values().any(|it| it.leg == number && wants(it)),
+        let wanted = match origin {
+            // What is told on the stream of a request of our own is of the session.
+            Origin::Call(call) if !self.own.contains_key(&call) => {
+                self.requests.get(&call).is_some_and(wants)
+            }
+            Origin::Over => false,
+            _ => self.requests.values().any(|it| it.leg == number && wants(it)),
         };
         if wanted {
             self.out.push(Command::Deliver(message.line()));

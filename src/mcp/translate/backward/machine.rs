@@ -3,10 +3,11 @@
 
 use http::Uri;
 
+use super::request;
 use crate::mcp::{
     duplex::Duplex,
     exchange::{Command, Event, ExchangeId, Limits},
-    message::{Envelope, Id, Message},
+    message::{Envelope, Message},
     refusal::{self, Refusal},
     session::Session,
 };
@@ -21,6 +22,17 @@ pub(super) enum Channel {
     /// HTTP+SSE at this URL, once Streamable HTTP was refused.
     HttpSse(Uri),
     WebSocket,
+}
+
+/// Through what a message of the server came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The stream of an unanswered request of ours.
+    Call(u64),
+    /// The stream of one that is over: nobody wants to know.
+    Over,
+    /// What is there for all of the session.
+    Session,
 }
 
 #[derive(Debug)]
@@ -68,11 +80,13 @@ impl Machine {
         }
     }
 
-    /// The unanswered request that an exchange carries, where each has one of its own.
-    pub(super) fn carried(&self, exchange: ExchangeId) -> Option<&Id> {
-        match self {
-            Self::Session(session) => session.carried(exchange),
-            Self::Channel(_) => None,
+    /// What an exchange is for; a channel is for all.
+    pub(super) fn origin(&self, exchange: ExchangeId) -> Origin {
+        let Self::Session(session) = self else { return Origin::Session };
+        match session.carried(exchange).and_then(request::number) {
+            Some(call) => Origin::Call(call),
+            None if session.settled(exchange) => Origin::Over,
+            None => Origin::Session,
         }
     }
 

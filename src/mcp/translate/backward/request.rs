@@ -1,14 +1,14 @@
 //! A request of the client, and what is sent for it: the same bytes, without what only the client's
 //! revision has, under a number of ours.
 //!
-//! Numbers are never used twice, so that a call which is held can't be taken for another to which the
+//! Numbers, which are their progress tokens too, are never used twice, so that a call which is held can't be taken for another to which the
 //! client gives the same id.
 
 use std::borrow::Cow;
 
 use super::said::{Capable, Level, MODERN_KEYS, Said};
 use crate::mcp::{
-    edit::{Edit, edited},
+    edit::Edit,
     message::{Id, Message},
 };
 
@@ -24,8 +24,8 @@ pub(super) struct Request {
     pub(super) message: Message,
     pub(super) level: Option<Level>,
     pub(super) capable: Capable,
-    /// The progress tokens: the one that the server has, and the client's of now.
-    pub(super) tokens: (Option<Box<str>>, Option<Box<str>>),
+    /// The client's progress token, raw; towards the server that is the request's number.
+    pub(super) token: Option<Box<str>>,
     /// The session has it.
     pub(super) sent: bool,
     pub(super) questions: Vec<Question>,
@@ -40,7 +40,7 @@ pub(super) enum Own {
     Initialize,
     Level,
     Watch(Box<str>),
-    Unwatch,
+    Unwatch(Box<str>),
 }
 
 /// What a held call waits for.
@@ -76,7 +76,6 @@ impl Request {
         said: &Said<'_>,
         capable: Capable,
     ) -> Self {
-        let token: Option<Box<str>> = said.token.map(Into::into);
         Self {
             leg,
             client: Some(id.clone()),
@@ -86,7 +85,7 @@ impl Request {
             // A subscription's stream has no log messages.
             level: said.level.filter(|_| method != "subscriptions/listen"),
             capable,
-            tokens: (token.clone(), token),
+            token: said.token.map(Into::into),
             sent: false,
             questions: Vec::new(),
             asked: 0,
@@ -103,7 +102,10 @@ impl Request {
             Edit::Remove(&["params", "requestState"]),
         ];
         edits.extend(of_meta.iter().map(|path| Edit::Remove(path)));
-        Message::parse(edited(self.message.bytes(), &edits)?).ok()
+        // The client may use its token again while this call is held.
+        let token: &[&str] = &["params", "_meta", "progressToken"];
+        edits.extend(self.token.is_some().then(|| Edit::Set(token, Cow::Owned(key.to_string()))));
+        self.message.edited(&edits)
     }
 
     /// Notes a question; its name is unlike that of any other of this request.
@@ -114,10 +116,17 @@ impl Request {
     }
 }
 
+/// A notification of the client as a session has it.
+pub(super) fn told(message: &Message) -> Message {
+    let of_meta = MODERN_KEYS.map(|key| ["params", "_meta", key]);
+    let edits: Vec<_> = of_meta.iter().map(|path| Edit::Remove(path)).collect();
+    message.edited(&edits).unwrap_or_else(|| message.clone())
+}
+
 /// The client's word that a request is cancelled, about the one that has the number `key`.
 pub(super) fn cancel(message: &Message, key: u64) -> Option<Message> {
     let id = Edit::Set(&["params", "requestId"], Cow::Owned(key.to_string()));
-    Message::parse(edited(message.bytes(), &[id])?).ok()
+    message.edited(&[id])
 }
 
 /// The number that an id of ours is.

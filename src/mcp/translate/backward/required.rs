@@ -51,7 +51,9 @@ impl Backward {
         responses: &BTreeMap<Cow<'_, str>, &RawValue>,
     ) -> Result<(), Refused> {
         let Some(mut request) = self.requests.remove(&key) else { return Ok(()) };
-        if responses.values().any(|response| !accepted(response)) {
+        // "If additional, unexpected parameters are provided ..., the server SHOULD ignore" them.
+        let mut of_ours = request.questions.iter().filter_map(|it| responses.get(it.name.as_str()));
+        if of_ours.any(|response| !accepted(response)) {
             let what = "the server needs the user to open an address first, which was declined";
             return Err(Refused::new(INTERNAL_ERROR, what));
         }

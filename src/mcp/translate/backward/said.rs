@@ -3,25 +3,18 @@
 //!
 //! Values are read as raw JSON and judged one by one, so that each refusal names what it is about.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use super::words::{Refused, VERSION};
-use crate::mcp::message::Message;
+use crate::mcp::{
+    edit::picked,
+    message::Message,
+    metadata::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, LOG_LEVELS, PROTOCOL_VERSION, text},
+};
 
 /// The keys of `_meta` that a legacy server has no use for.
-pub(super) const MODERN_KEYS: [&str; 4] = [
-    "io.modelcontextprotocol/protocolVersion",
-    "io.modelcontextprotocol/clientInfo",
-    "io.modelcontextprotocol/clientCapabilities",
-    "io.modelcontextprotocol/logLevel",
-];
-
-/// From the most talkative to the least (server/utilities/logging, "Log Levels").
-const LEVELS: [&str; 8] =
-    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+pub(super) const MODERN_KEYS: [&str; 4] =
+    [PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, LOG_LEVEL];
 
 /// A request's `params`, as far as they are read.
 #[derive(Debug, Default)]
@@ -57,69 +50,51 @@ pub(super) struct Capable {
     pub(super) roots: bool,
 }
 
-#[derive(Deserialize)]
-struct Request<'a> {
-    #[serde(borrow)]
-    params: Params<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Params<'a> {
-    #[serde(borrow, rename = "_meta")]
-    meta: Meta<'a>,
-    #[serde(borrow, default)]
-    request_state: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    input_responses: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    notifications: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Meta<'a> {
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
-    version: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientInfo")]
-    info: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
-    capabilities: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
-    level: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "progressToken")]
-    token: Option<&'a RawValue>,
-}
+/// The rest of `params`, in this order.
+const MEMBERS: [&str; 4] = ["_meta", "requestState", "inputResponses", "notifications"];
 
 impl<'a> Said<'a> {
     /// What `message` says.
     pub(super) fn by(message: &'a Message) -> Result<Self, Refused> {
-        let request: Option<Request<'_>> = serde_json::from_slice(message.bytes()).ok();
-        let params = request.map(|request| request.params);
-        let meta = params.as_ref().map(|params| &params.meta);
-        let version = meta.and_then(|meta| text(meta.version?));
-        let (Some(version), Some(params)) = (version, &params) else {
-            return Err(missing(MODERN_KEYS[0]));
+        let params = picked(message.bytes(), &["params"], MEMBERS);
+        let [meta, state, responses, notifications] = params.unwrap_or_default();
+        let [version, info, capabilities, level] = MODERN_KEYS;
+        let names = [version, info, capabilities, level, "progressToken"];
+        let meta = meta.and_then(|meta| picked(meta.as_bytes(), &[], names));
+        let [version, info, capabilities, level, token] = meta.unwrap_or_default().map(there);
+        let Some(version) = version.and_then(raw).and_then(text) else {
+            return Err(missing(PROTOCOL_VERSION));
         };
         if version != VERSION {
             return Err(Refused::unsupported(&version));
         }
-        let meta = &params.meta;
-        let capabilities = meta.capabilities.map(RawValue::get).filter(|raw| is_object(raw));
-        let capabilities = capabilities.ok_or_else(|| missing(MODERN_KEYS[2]))?;
-        let info = meta.info.map(RawValue::get);
+        let capabilities = capabilities.filter(|raw| is_object(raw));
+        let capabilities = capabilities.ok_or_else(|| missing(CLIENT_CAPABILITIES))?;
         if info.is_some_and(|info| !is_object(info)) {
-            return Err(Refused::params(format!("_meta[\"{}\"] is not an object", MODERN_KEYS[1])));
+            return Err(Refused::params(format!("_meta[\"{CLIENT_INFO}\"] is not an object")));
         }
-        let level = meta.level.map(|level| Level::read(level).ok_or_else(bad_level)).transpose()?;
+        let read = |level| raw(level).and_then(Level::read).ok_or_else(bad_level);
+        let [state, responses, notifications] =
+            [state, responses, notifications].map(|it| there(it).and_then(raw));
         Ok(Self {
             identity: Identity { info, capabilities },
-            level,
-            token: meta.token.map(RawValue::get),
-            state: params.request_state,
-            responses: params.input_responses,
-            notifications: params.notifications,
+            level: level.map(read).transpose()?,
+            // "MUST be a string or integer value" (patterns/progress, "Progress Flow").
+            token: token.filter(|raw| !raw.starts_with(['{', '[', 't', 'f'])),
+            state,
+            responses,
+            notifications,
         })
     }
+}
+
+/// What is `null` is not there.
+fn there(raw: Option<&str>) -> Option<&str> {
+    raw.filter(|raw| *raw != "null")
+}
+
+fn raw(text: &str) -> Option<&RawValue> {
+    serde_json::from_str(text).ok()
 }
 
 impl Identity<'_> {
@@ -151,20 +126,13 @@ impl Identity<'_> {
 impl Level {
     pub(super) fn read(raw: &RawValue) -> Option<Self> {
         let name = text(raw)?;
-        let rank = LEVELS.iter().position(|level| *level == name)?;
+        let rank = LOG_LEVELS.iter().position(|level| *level == name)?;
         u8::try_from(rank).ok().map(Self)
     }
 
     pub(super) fn name(self) -> &'static str {
-        LEVELS.get(usize::from(self.0)).unwrap_or(&LEVELS[0])
+        LOG_LEVELS.get(usize::from(self.0)).unwrap_or(&LOG_LEVELS[0])
     }
-}
-
-/// A JSON string, unescaped.
-pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
 }
 
 pub(super) fn is_object(raw: &str) -> bool {
@@ -172,7 +140,7 @@ pub(super) fn is_object(raw: &str) -> bool {
 }
 
 /// Whether two raw JSON texts mean the same; the same bytes are not read.
-pub(super) fn same(one: &str, other: &str) -> bool {
+fn same(one: &str, other: &str) -> bool {
     let read = |text: &str| serde_json::from_str::<Value>(text).ok();
     one == other || read(one).is_some_and(|one| Some(one) == read(other))
 }
@@ -186,8 +154,8 @@ fn missing(key: &str) -> Refused {
 }
 
 fn bad_level() -> Refused {
-    let mut refused = Refused::params(format!("_meta[\"{}\"] is no log level", MODERN_KEYS[3]));
-    refused.data = Some(json!({ "levels": LEVELS }));
+    let mut refused = Refused::params(format!("_meta[\"{LOG_LEVEL}\"] is no log level"));
+    refused.data = Some(json!({ "levels": LOG_LEVELS }));
     refused
 }
 

@@ -3,11 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{
-    said::is_object,
-    words::{SERVER_INFO, VERSION},
-};
-use crate::mcp::message::Message;
+use super::{said::is_object, words::VERSION};
+use crate::mcp::{message::Message, metadata::SERVER_INFO};
 
 /// The server behind a session.
 #[derive(Debug)]

@@ -13,12 +13,13 @@ use super::{
     request::Own,
     said::Said,
     server::Server,
-    words::{self, Refused, SUBSCRIPTION},
+    words::{self, Refused},
 };
 use crate::mcp::{
     edit::{Edit, edited},
     exchange::Command,
     message::{Id, Message},
+    metadata::{SUBSCRIPTION_ID, text},
 };
 
 /// Resources that are watched in one session.
@@ -41,7 +42,7 @@ pub(super) struct Subscription {
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     subscriptions: usize,
-    /// The server has not answered.
+    /// The server has not answered, be it that it watches or that it does no more.
     asked: bool,
 }
 
@@ -107,8 +108,12 @@ impl Backward {
             pending: HashSet::new(),
             begun: false,
         };
+        let wanted = uris.len();
         for uri in uris {
             self.join(&mut subscription, uri);
+        }
+        if subscription.uris.len() < wanted {
+            tracing::warn!("more than {MAX_WATCHED} resources are subscribed to");
         }
         self.subscriptions.insert(key, subscription);
         self.begin_if_ready(key);
@@ -120,7 +125,7 @@ impl Backward {
         let Some(leg) = self.legs.get_mut(&number) else { return };
         let new = !leg.watched.contains_key(&uri);
         if new && leg.watched.len() >= MAX_WATCHED {
-            return tracing::warn!("more than {MAX_WATCHED} resources are subscribed to");
+            return;
         }
         let watched = leg.watched.entry(uri.clone()).or_default();
         watched.asked |= new;
@@ -175,8 +180,10 @@ impl Backward {
                 tracing::warn!("the server does not watch a resource that was subscribed to");
                 watched.subscriptions = watched.subscriptions.saturating_sub(waiting.len());
             }
-            if watched.subscriptions == 0 {
-                self.unwatch(number, uri, error.is_none());
+            match (watched.subscriptions, error) {
+                (0, None) => self.unwatch(number, uri),
+                (0, Some(_)) => self.unwatched(number, uri),
+                _ => {}
             }
         }
         for key in waiting {
@@ -184,12 +191,23 @@ impl Backward {
         }
     }
 
-    fn unwatch(&mut self, number: u64, uri: &str, told: bool) {
-        if let Some(leg) = self.legs.get_mut(&number) {
+    /// Has the server watch a resource no more. It is known until that is answered: the two must not
+    /// overtake each other where somebody wants it again by then.
+    fn unwatch(&mut self, number: u64, uri: &str) {
+        let leg = self.legs.get_mut(&number);
+        let Some(watched) = leg.and_then(|leg| leg.watched.get_mut(uri)) else { return };
+        watched.asked = true;
+        let params = json!({ "uri": uri });
+        self.ask_own(number, Own::Unwatch(uri.into()), "resources/unsubscribe", &params);
+    }
+
+    /// The server watches a resource no more, or has refused to hear of it.
+    pub(super) fn unwatched(&mut self, number: u64, uri: &str) {
+        let Some(leg) = self.legs.get_mut(&number) else { return };
+        if leg.watched.get(uri).is_some_and(|watched| watched.subscriptions > 0) {
+            self.watch(number, uri.into());
+        } else {
             leg.watched.remove(uri);
-        }
-        if told {
-            self.ask_own(number, Own::Unwatch, "resources/unsubscribe", &json!({ "uri": uri }));
         }
     }
 
@@ -202,7 +220,7 @@ impl Backward {
             watched.subscriptions = watched.subscriptions.saturating_sub(1);
             // While the server has not answered, its answer decides what is to be undone.
             if watched.subscriptions == 0 && !watched.asked {
-                self.unwatch(subscription.leg, &uri, true);
+                self.unwatch(subscription.leg, &uri);
             }
         }
     }
@@ -210,7 +228,8 @@ impl Backward {
     /// A session that has taken a lost one's place watches nothing yet.
     pub(super) fn watch_again(&mut self, number: u64) {
         let Some(leg) = self.legs.get_mut(&number) else { return };
-        let asked = leg.watched.iter_mut().map(|(uri, watched)| {
+        let wanted = leg.watched.iter_mut().filter(|(_, watched)| watched.subscriptions > 0);
+        let asked = wanted.map(|(uri, watched)| {
             watched.asked = true;
             uri.clone()
         });
@@ -240,7 +259,7 @@ impl Backward {
 
 /// The notification as one of a subscription.
 fn tagged(message: &Message, id: &Id) -> Option<Bytes> {
-    let path = ["params", "_meta", SUBSCRIPTION];
+    let path = ["params", "_meta", SUBSCRIPTION_ID];
     let line = edited(message.bytes(), &[Edit::Set(&path, Cow::Borrowed(id.token()))]);
     if line.is_none() {
         tracing::debug!("a notification that has no room for its subscription is dropped");
@@ -260,7 +279,7 @@ fn updated(message: &Message) -> Option<String> {
         uri: &'a RawValue,
     }
     let updated: Updated<'_> = serde_json::from_slice(message.bytes()).ok()?;
-    super::said::text(updated.params.uri).map(Cow::into_owned)
+    text(updated.params.uri).map(Cow::into_owned)
 }
 
 /// Whether an update of `uri` is one of `root`: servers may name a part of what was subscribed to

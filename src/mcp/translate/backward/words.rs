@@ -7,24 +7,18 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::mcp::message::Id;
+use crate::mcp::{
+    message::Id,
+    metadata::SUBSCRIPTION_ID,
+    refusal::{INVALID_PARAMS, METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION},
+};
 
 /// The revision that is spoken with the client.
 pub(super) const VERSION: &str = "2026-07-28";
 
 /// JSON-RPC 2.0 section 5.1.
 pub(super) const INVALID_REQUEST: i64 = -32_600;
-pub(super) const METHOD_NOT_FOUND: i64 = -32_601;
-pub(super) const INVALID_PARAMS: i64 = -32_602;
 pub(super) const INTERNAL_ERROR: i64 = -32_603;
-/// 2026-07-28 basic, "Error Codes".
-const MISSING_CAPABILITY: i64 = -32_021;
-const UNSUPPORTED_VERSION: i64 = -32_022;
-
-/// The member of a result's `_meta` that names the server ("Per-response protocol fields").
-pub(super) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
-/// The member of a notification's `_meta` that names its subscription.
-pub(super) const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// An error of ours.
 #[derive(Debug)]
@@ -90,12 +84,12 @@ pub(super) fn request(number: u64, method: &str, params: &Value) -> Bytes {
 pub(super) fn acknowledged(id: &Id, honoured: &Value) -> Bytes {
     let token = id.token();
     Bytes::from(format!(
-        r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"_meta":{{"{SUBSCRIPTION}":{token}}},"notifications":{honoured}}}}}"#
+        r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"_meta":{{"{SUBSCRIPTION_ID}":{token}}},"notifications":{honoured}}}}}"#
     ))
 }
 
 /// A subscription's end by our own will ("Graceful Closure").
 pub(super) fn closed(id: &Id) -> Bytes {
     let token = id.token();
-    result(id, &format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION}":{token}}}}}"#))
+    result(id, &format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION_ID}":{token}}}}}"#))
 }

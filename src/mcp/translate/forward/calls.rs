@@ -114,7 +114,10 @@ impl Forward {
                 let line = answer::complete(line, &read, &call.method, wire, &id);
                 self.finish(&id, line);
             }
-            Some("input_required") => self.input_required(id, message),
+            // No client can be asked before it has initialized (mrtr, "Supported Requests").
+            Some("input_required") if &*call.method != "initialize" => {
+                self.input_required(id, message);
+            }
             // basic, "ResultType": "A value unrecognized by the client MUST be considered invalid".
             Some(_) => {
                 let what =

@@ -15,6 +15,7 @@ use crate::{
         edit::{self, Edit},
         message::{Id, Message},
         metadata::SERVER_INFO,
+        refusal::INVALID_PARAMS,
     },
 };
 
@@ -44,7 +45,7 @@ impl Forward {
             // It is put together of what was parsed.
             Err(_) => self.deliver(answer::refused(
                 &id,
-                answer::INVALID_PARAMS,
+                INVALID_PARAMS,
                 "what initialize says of the client can't be read",
             )),
         }
@@ -84,14 +85,11 @@ impl Forward {
         // The specification wants both members, where the server has said neither.
         let unnamed = || json!({"name": self.upstream, "version": "unknown"}).to_string();
         let info = info.map_or_else(|| unnamed().into(), |info| Cow::Borrowed(info.get()));
-        let mut edits = answer::removals(read.meta);
+        let mut edits = answer::removals(read.meta.map(RawValue::get));
         edits.push(Edit::Remove(&["result", "supportedVersions"]));
-        edits.push(match read.capabilities {
-            Some(it) if it.get().starts_with('{') => {
-                Edit::Remove(&["result", "capabilities", "extensions"])
-            }
-            _ => Edit::Set(&["result", "capabilities"], "{}".into()),
-        });
+        if !read.capabilities.is_some_and(|it| it.get().starts_with('{')) {
+            edits.push(Edit::Set(&["result", "capabilities"], "{}".into()));
+        }
         edits.push(Edit::Set(&["result", "protocolVersion"], version.into()));
         edits.push(Edit::Set(&["result", "serverInfo"], info));
         edits

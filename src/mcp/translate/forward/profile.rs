@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::mcp::{
     edit::{self, Edit},
     message::Message,
-    metadata::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROTOCOL_VERSION},
+    metadata::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, LOG_LEVELS, PROTOCOL_VERSION},
 };
 
 /// The revisions of this era that are spoken here, the newest first.
@@ -20,10 +20,6 @@ pub(super) const MODERN: [&str; 1] = ["2026-07-28"];
 
 /// The revisions that begin with `initialize`, the oldest first.
 const LEGACY: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
-
-/// The levels of `logging/setLevel` (logging, "Log Levels").
-const LEVELS: [&str; 8] =
-    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 /// Who asks, and how.
 #[derive(Debug)]
@@ -81,7 +77,7 @@ impl Profile {
 
     /// Remembers a level; false for what is none.
     pub(super) fn set_level(&mut self, level: &str) -> bool {
-        let known = LEVELS.into_iter().find(|known| *known == level);
+        let known = LOG_LEVELS.into_iter().find(|known| *known == level);
         self.level = known.or(self.level);
         known.is_some()
     }
@@ -97,11 +93,10 @@ impl Profile {
             .zip(values)
             .filter_map(|(path, value)| value.map(|value| Edit::Set(path.as_slice(), value)));
         let edits: Vec<Edit<'_>> = said.collect();
-        let text = match edit::edited(message.bytes(), &edits) {
-            Some(text) => text,
-            None => edit::edited(&without_nulls(message.bytes())?, &edits)?,
-        };
-        Message::parse(text).ok()
+        match message.edited(&edits) {
+            Some(stamped) => Some(stamped),
+            None => Message::parse(without_nulls(message.bytes())?).ok()?.edited(&edits),
+        }
     }
 
     /// The `_meta` of a request of our own in the client's name.
@@ -129,16 +124,27 @@ impl Profile {
         let has = |path: &[&str]| {
             edit::member(self.capabilities.as_bytes(), path).is_some_and(|raw| raw.get() != "null")
         };
-        let missing = match method {
+        let asks = |name| {
+            let params = params.map_or("{}", RawValue::get);
+            edit::member(params.as_bytes(), &[name]).is_some_and(|raw| raw.get() != "null")
+        };
+        let (given, lacking) = match method {
             "elicitation/create" if by_url(params) => {
-                (&["elicitation", "url"][..], "elicitation.url")
+                (has(&["elicitation", "url"]), "elicitation.url")
             }
-            "elicitation/create" => (&["elicitation"][..], "elicitation"),
-            "sampling/createMessage" => (&["sampling"][..], "sampling"),
-            "roots/list" => (&["roots"][..], "roots"),
+            "elicitation/create" if has(&["elicitation", "url"]) => {
+                (has(&["elicitation", "form"]), "elicitation.form")
+            }
+            // An empty object is as good as one with `form` (client/elicitation, "Capabilities").
+            "elicitation/create" => (has(&["elicitation"]), "elicitation"),
+            "sampling/createMessage" if asks("tools") || asks("toolChoice") => {
+                (has(&["sampling", "tools"]), "sampling.tools")
+            }
+            "sampling/createMessage" => (has(&["sampling"]), "sampling"),
+            "roots/list" => (has(&["roots"]), "roots"),
             _ => return Some("a kind of input that MCP does not define"),
         };
-        (!has(missing.0)).then_some(missing.1)
+        (!given).then_some(lacking)
     }
 }
 
@@ -252,13 +258,23 @@ mod tests {
     #[test]
     fn a_client_is_asked_for_what_it_has_declared() {
         let url: Box<RawValue> = serde_json::from_str(r#"{"mode":"url"}"#).unwrap();
+        let tools: Box<RawValue> = serde_json::from_str(r#"{"tools":[]}"#).unwrap();
         let form: Box<RawValue> = serde_json::from_str(r#"{"mode":"form"}"#).unwrap();
         for (capabilities, method, params, lacks) in [
             (r#"{"elicitation":{}}"#, "elicitation/create", None, None),
             (r#"{"elicitation":{}}"#, "elicitation/create", Some(&form), None),
             (r#"{"elicitation":{}}"#, "elicitation/create", Some(&url), Some("elicitation.url")),
             (r#"{"elicitation":{"url":{}}}"#, "elicitation/create", Some(&url), None),
+            (
+                r#"{"elicitation":{"url":{}}}"#,
+                "elicitation/create",
+                Some(&form),
+                Some("elicitation.form"),
+            ),
+            (r#"{"elicitation":{"url":{},"form":{}}}"#, "elicitation/create", None, None),
             ("{}", "elicitation/create", None, Some("elicitation")),
+            (r#"{"sampling":{}}"#, "sampling/createMessage", Some(&tools), Some("sampling.tools")),
+            (r#"{"sampling":{"tools":{}}}"#, "sampling/createMessage", Some(&tools), None),
             ("{}", "sampling/createMessage", None, Some("sampling")),
             (r#"{"sampling":{}}"#, "sampling/createMessage", None, None),
             (r#"{"roots":null}"#, "roots/list", None, Some("roots")),

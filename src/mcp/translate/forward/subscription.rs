@@ -22,7 +22,7 @@ use crate::{
         exchange::{Command, ExchangeId, Timer},
         message::{Id, Message},
         notification,
-        refusal::{self, METHOD_NOT_FOUND},
+        refusal::{self, INVALID_PARAMS, METHOD_NOT_FOUND},
     },
 };
 
@@ -118,8 +118,9 @@ impl Filter {
         format!("{{{}}}", members.join(","))
     }
 
-    /// How much of this an acknowledgement leaves out ("Acknowledgment").
-    fn left_out(&self, acknowledged: &Message) -> usize {
+    /// What of this an acknowledgement leaves out ("Acknowledgment"). As many resources as were asked
+    /// for are those, however the server writes them.
+    fn left_out(&self, acknowledged: &Message) -> Self {
         #[derive(Default, Deserialize)]
         #[serde(default, rename_all = "camelCase")]
         struct Granted {
@@ -131,13 +132,16 @@ impl Filter {
         let granted = edit::member(acknowledged.bytes(), &["params", "notifications"]);
         let granted: Granted =
             granted.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        let [tools, prompts, resources] = self.lists;
         let lists = [
-            granted.tools_list_changed,
-            granted.prompts_list_changed,
-            granted.resources_list_changed,
+            tools && !granted.tools_list_changed,
+            prompts && !granted.prompts_list_changed,
+            resources && !granted.resources_list_changed,
         ];
-        let lists = self.lists.iter().zip(lists).filter(|(wanted, given)| **wanted && !given);
-        lists.count() + self.resources.difference(&granted.resource_subscriptions).count()
+        let given = &granted.resource_subscriptions;
+        let all = given.len() >= self.resources.len();
+        let resources = if all { BTreeSet::new() } else { &self.resources - given };
+        Self { lists, resources }
     }
 }
 
@@ -188,7 +192,7 @@ impl Forward {
 
     pub(super) fn subscribe(&mut self, id: Id, message: &Message) {
         let Some(uri) = parameter(message, "uri") else {
-            let line = answer::refused(&id, answer::INVALID_PARAMS, "params have no uri");
+            let line = answer::refused(&id, INVALID_PARAMS, "params have no uri");
             return self.deliver(line);
         };
         if self.subscription.offer.resources == Some(false) {
@@ -199,7 +203,7 @@ impl Forward {
         let known = self.subscription.resources.contains(&uri);
         if !known && self.subscription.resources.len() >= RESOURCES {
             let what = format!("more than {RESOURCES} resources are subscribed to");
-            return self.deliver(answer::refused(&id, answer::INVALID_PARAMS, &what));
+            return self.deliver(answer::refused(&id, INVALID_PARAMS, &what));
         }
         let standing = self.subscription.standing.as_ref();
         if known && standing.is_some_and(|stream| stream.filter.resources.contains(&uri)) {
@@ -215,7 +219,7 @@ impl Forward {
 
     pub(super) fn unsubscribe(&mut self, id: &Id, message: &Message) {
         let Some(uri) = parameter(message, "uri") else {
-            let line = answer::refused(id, answer::INVALID_PARAMS, "params have no uri");
+            let line = answer::refused(id, INVALID_PARAMS, "params have no uri");
             return self.deliver(line);
         };
         self.subscription.resources.remove(uri.as_str());
@@ -273,13 +277,14 @@ impl Forward {
 
     /// The server has taken a subscription on, or has had its time to say so.
     fn acknowledged(&mut self, number: u64, message: Option<&Message>) {
-        let Some(stream) = self.subscription.opening.take_if(|it| it.number == number) else {
+        let Some(mut stream) = self.subscription.opening.take_if(|it| it.number == number) else {
             return;
         };
         match message.map(|message| stream.filter.left_out(message)) {
-            Some(0) => {}
-            Some(count) => {
-                tracing::warn!(count, "the server does not tell of all that was subscribed to")
+            Some(left_out) if left_out.is_empty() => {}
+            Some(left_out) => {
+                tracing::warn!("the server does not tell of all that was subscribed to");
+                self.not_taken_on(&left_out, &mut stream.filter);
             }
             None => tracing::warn!("the server does not acknowledge the subscription"),
         }
@@ -296,6 +301,17 @@ impl Forward {
             self.finish(&id, answer::empty(&id));
         }
         self.refresh();
+    }
+
+    /// Refuses the subscribe requests whose resources the server has left out.
+    fn not_taken_on(&mut self, left_out: &Filter, filter: &mut Filter) {
+        let refused = self.subscription.no_longer_waiting(|uri| left_out.resources.contains(uri));
+        for (id, uri) in refused {
+            self.subscription.resources.remove(&uri);
+            filter.resources.remove(&uri);
+            let what = "the server does not tell of changes of this resource";
+            self.finish(&id, answer::refused(&id, INVALID_PARAMS, what));
+        }
     }
 
     /// After an outage all that was subscribed to may have changed.

@@ -66,7 +66,11 @@ impl Mcp {
     pub fn ask(&self, log: &Log, method: &str, params: &Value, waiter: Waiter) {
         let id = format!("ask-{}", self.minted.fetch_add(1, Ordering::Relaxed));
         self.asked.lock().unwrap().insert(id.clone(), waiter);
-        log.push(json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        let mut question = json!({"jsonrpc": "2.0", "id": id, "method": method});
+        if !params.is_null() {
+            question["params"] = params.clone();
+        }
+        log.push(question);
     }
 
     fn answered(&self, response: Value) {
@@ -145,7 +149,7 @@ fn refuse(status: u16, why: &str) -> Box<Reply> {
 
 /// Answers a request; what it calls runs from now on.
 pub fn answer(shared: &Arc<Shared>, seen: &Seen) -> Answer {
-    if shared.options.modern {
+    if shared.is_modern.load(Ordering::Relaxed) {
         return modern::answer(shared, seen);
     }
     let answer = match seen.method {

@@ -45,6 +45,11 @@ impl Modern {
         wanting.map(|it| it.say(method, params)).count()
     }
 
+    /// What its clients listen to, or have listened to, in the order in which they asked.
+    pub fn wanted(&self) -> Vec<Value> {
+        self.listeners.lock().unwrap().iter().map(|it| it.wanted.clone()).collect()
+    }
+
     /// Ends all subscriptions, gracefully or not.
     pub fn end_subscriptions(&self, gracefully: bool) {
         for it in self.listeners.lock().unwrap().drain(..) {

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{Shared, mcp::Session, stream::Log};
+use super::{Shared, inquire, mcp::Session, stream::Log};
 
-pub const TOOLS: [&str; 7] = ["echo", "count", "wait", "progress", "big", "ask", "notify"];
+pub const TOOLS: [&str; 8] =
+    ["echo", "count", "wait", "progress", "big", "ask", "inquire", "notify"];
 
 /// Whether the answer to a request is an event stream, if nothing else was said.
 pub fn streams(request: &Value) -> bool {
     let params = &request["params"];
     match params["name"].as_str() {
-        Some("progress" | "ask") => true,
+        Some("progress" | "ask" | "inquire") => true,
         Some("big") => params["arguments"]["sse"] == true,
         _ => false,
     }
@@ -38,7 +39,9 @@ pub async fn run(
             },
             "serverInfo": {"name": "upstream", "version": "1"},
         })),
-        "ping" | "logging/setLevel" => Ok(json!({})),
+        "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe" => {
+            Ok(json!({}))
+        }
         "tools/list" => Ok(json!({"tools": TOOLS.map(|name| {
             json!({"name": name, "description": name, "inputSchema": {"type": "object"}})
         })})),
@@ -68,7 +71,7 @@ pub async fn call(
             Ok(result(&json!({"n": n, "times": times})))
         }
         "wait" => {
-            gate(shared, arguments).await;
+            gate(shared, arguments["gate"].as_str().unwrap_or_default()).await;
             Ok(result(&json!({"gate": arguments["gate"]})))
         }
         "progress" => {
@@ -81,8 +84,8 @@ pub async fn call(
                     "params": {"progressToken": token, "progress": step, "total": steps},
                 }));
             }
-            if arguments.get("gate").is_some() {
-                gate(shared, arguments).await;
+            if let Some(name) = arguments["gate"].as_str() {
+                gate(shared, name).await;
             }
             Ok(result(&json!({"steps": steps})))
         }
@@ -97,6 +100,8 @@ pub async fn call(
             shared.mcp.ask(log, method, &arguments["params"], waiter);
             Ok(result(&response.await.unwrap_or(Value::Null)))
         }
+        "inquire" if session.is_some() => Ok(inquire::on_the_stream(shared, log, arguments).await),
+        "inquire" => Ok(inquire::in_the_result(shared, params).await),
         "notify" => {
             let (method, params) = (&arguments["method"], &arguments["params"]);
             let method = method.as_str().unwrap_or_default();
@@ -111,14 +116,13 @@ pub async fn call(
 }
 
 /// A tool's result, as text and as structure.
-fn result(structured: &Value) -> Value {
+pub fn result(structured: &Value) -> Value {
     let text = structured.to_string();
     json!({"content": [{"type": "text", "text": text}], "structuredContent": structured})
 }
 
-/// Waits until the test opens the gate that the arguments name.
-async fn gate(shared: &Shared, arguments: &Value) {
-    let name = arguments["gate"].as_str().unwrap_or_default();
+/// Waits until the test opens this gate.
+pub async fn gate(shared: &Shared, name: &str) {
     let _ = shared.mcp.gates.subscribe().wait_for(|open| open.contains(name)).await;
 }
 

@@ -1,6 +1,7 @@
 //! Questions of the server, by clauses of patterns/mrtr.
 
 use super::*;
+use crate::failure::{Failure, Stage};
 
 fn asked_of(did: &[Did]) -> &Value {
     let asked = delivered(did);
@@ -101,8 +102,55 @@ fn a_ping_is_answered_here_and_what_belongs_to_no_call_is_refused() {
     assert_eq!(told(&table.server(stream, &ping), "p")["result"], json!({}));
     assert_eq!(told(&table.server(stream, &roots), "r")["error"]["code"], -32_601);
     assert_eq!(told(&table.server(stream, &elicit("q")), "q")["error"]["code"], -32_601);
+    // Not all servers relate it to the call that they need it for.
     table.calls(&call(1));
-    assert_eq!(told(&table.server(stream, &roots), "r")["error"]["code"], -32_601);
+    assert_eq!(table.asks(stream, &roots)["id"], 1);
+}
+
+/// patterns/cancellation, "Behavior Requirements": what is over asks nobody, least of all in the name of
+/// another call.
+#[test]
+fn a_call_that_is_over_does_not_ask_through_another() {
+    let mut table = Table::ready();
+    let (cancelled, _) = table.calls(&call(1));
+    let (_, id) = table.calls(&call(2));
+    table.client(&cancel(1));
+    let did = table.server(cancelled, &elicit("q"));
+    assert_eq!(told(&did, "q")["error"]["code"], -32_601, "{id}");
+    assert_eq!(delivered(&did), Vec::<&Value>::new());
+}
+
+/// What waits for an answer that has certainly not arrived would wait for ever.
+#[test]
+fn an_answer_that_can_not_be_brought_ends_the_call() {
+    let failure = |stage| End::Broken(Failure::new(stage, "it broke"));
+    for (end, over) in [
+        (refused(403), true),
+        (failure(Stage::Connect), true),
+        (failure(Stage::Credential), true),
+        (refused(502), false),
+        (failure(Stage::Response), false),
+        (End::Idle(Duration::from_secs(1)), false),
+        (End::Complete { accepted: true }, false),
+    ] {
+        let words = format!("{end:?}");
+        let mut table = Table::ready();
+        let (exchange, id) = table.calls(&call(1));
+        let asked = table.asks(exchange, &elicit("q"));
+        let (bringing, _) = posted(&table.client(&retry(&call(1), 2, &asked, &accept())));
+        let did = table.on(Event::Ended(bringing, end, Position::default()));
+        let answered = table.server(exchange, &result(&id, json!({})));
+        if over {
+            let answer = delivered(&did)[0];
+            assert_eq!(answer["id"], 2);
+            let why = answer["error"]["message"].as_str().unwrap();
+            assert!(why.contains("may have run"), "{why}");
+            assert_eq!(posts(&did)[0]["method"], "notifications/cancelled", "{words}");
+            assert_eq!(answered, [], "{words}");
+        } else {
+            assert_eq!((did, said(&answered)["id"].clone()), (vec![], json!(2)), "{words}");
+        }
+    }
 }
 
 /// Servers that do not relate their question to the call ask on the GET stream.
@@ -266,6 +314,16 @@ fn a_retry_says_anew_what_can_be_asked() {
     less["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({ "roots": {} });
     told(&table.client(&less), "q");
     assert_eq!(told(&table.server(exchange, &elicit("r")), "r")["error"]["code"], -32_601);
+    // What has come while the call was held is not asked of such a client either.
+    let (exchange, _) = table.calls(&call(3));
+    let asked = table.asks(exchange, &elicit("s"));
+    assert_eq!(table.server(exchange, &elicit("t")), []);
+    let mut less = retry(&call(3), 4, &asked, &accept());
+    less["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({ "roots": {} });
+    let did = table.client(&less);
+    assert_eq!(told(&did, "s")["result"], accept());
+    assert_eq!(told(&did, "t")["error"]["code"], -32_601);
+    assert_eq!(delivered(&did), Vec::<&Value>::new());
 }
 
 #[test]
@@ -311,15 +369,15 @@ fn progress_of_a_retried_call_has_the_token_of_the_retry() {
         request(id, "tools/call", json!({ "name": "run", "_meta": { "progressToken": token } }))
     };
     let progress = |token: Value| json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": { "progressToken": token, "progress": 1 } });
-    let (exchange, _) = table.calls(&with(1, json!(1)));
+    let (exchange, ours) = table.calls(&with(1, json!(1)));
     let asked = table.asks(exchange, &elicit("q"));
-    assert_eq!(table.server(exchange, &progress(json!(1))), [], "its request is over");
+    assert_eq!(table.server(exchange, &progress(ours.clone())), [], "its request is over");
     table.client(&retry(&with(1, json!("two")), 2, &asked, &accept()));
-    let did = table.server(exchange, &progress(json!(1)));
+    let did = table.server(exchange, &progress(ours.clone()));
     assert_eq!(*said(&did), progress(json!("two")));
     let asked = table.asks(exchange, &elicit("r"));
     table.client(&retry(&call(1), 3, &asked, &accept()));
-    assert_eq!(table.server(exchange, &progress(json!(1))), [], "the retry has none");
+    assert_eq!(table.server(exchange, &progress(ours)), [], "the retry has none");
 }
 
 #[test]

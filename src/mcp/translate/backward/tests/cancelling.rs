@@ -35,6 +35,8 @@ fn a_call_is_cancelled_under_the_id_that_the_server_knows() {
     assert!(cancelled(&did, &id), "{did:?}");
     assert_eq!(posted(&did).1["params"]["reason"], "enough");
     assert_eq!(table.server(exchange, &result(&id, json!({}))), [], "nobody waits for it");
+    // Another call is open, and it is not that one's question.
+    table.calls(&call(2));
     let did = table.server(exchange, &elicit("q"));
     assert_eq!(posted(&did).1["error"]["code"], -32_601, "nor can be asked through it");
     assert_eq!(table.client(&cancel(1)), []);

@@ -115,6 +115,11 @@ fn what_is_no_request_opens_nothing() {
     }
     let mut table = Table::ready();
     let own = json!({ "jsonrpc": "2.0", "method": "notifications/of/an/extension", "params": { "x": 1 } });
+    let mut modern = own.clone();
+    modern["params"]["_meta"] = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28" });
+    let mut bare = own.clone();
+    bare["params"]["_meta"] = json!({});
+    assert_eq!(posted(&table.client(&modern)).1, bare);
     assert_eq!(posted(&table.client(&own)).1, own, "it goes to the session that was used last");
 }
 

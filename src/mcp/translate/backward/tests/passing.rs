@@ -1,6 +1,7 @@
 //! What passes, and what is changed in it.
 
 use super::*;
+use crate::mcp::translate::odd;
 
 #[test]
 fn a_request_loses_what_is_of_its_revision_alone() {
@@ -9,10 +10,11 @@ fn a_request_loses_what_is_of_its_revision_alone() {
         "progressToken": "p", "traceparent": "00-0", "io.modelcontextprotocol/other": 1,
         "com.example/own": {} } });
     let did = table.client(&request(1, "tools/call", params));
+    let sent = posted(&did).1;
     assert_eq!(
-        posted(&did).1["params"],
+        sent["params"],
         json!({ "name": "run", "x": [1.0], "_meta": {
-        "progressToken": "p", "traceparent": "00-0", "io.modelcontextprotocol/other": 1,
+        "progressToken": sent["id"], "traceparent": "00-0", "io.modelcontextprotocol/other": 1,
         "com.example/own": {} } })
     );
 }
@@ -72,6 +74,23 @@ fn a_result_is_spliced_and_line_ends_in_it_are_not_passed() {
     assert!(!line.contains('\n'));
 }
 
+/// What no edit names keeps every byte, however large it is.
+#[test]
+fn large_results_are_not_serialised_again() {
+    let odd = odd::members();
+    let mut table = Table::ready();
+    let (exchange, id) = table.calls(&request("c", "tools/call", json!({})));
+    let text = format!(r#"{{"jsonrpc" : "2.0","result":{{ {odd} }},"id":{id}, "x":1.0}}"#);
+    let commands = table
+        .machine
+        .handle(Event::FromServer(exchange, Message::parse(Bytes::from(text)).unwrap()));
+    let [Command::Deliver(line)] = &commands[..] else { panic!("it is not one line") };
+    let added = r#""resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"old","version":"1.0"}}"#;
+    let expected =
+        format!(r#"{{"jsonrpc" : "2.0","result":{{ {odd} ,{added}}},"id":"c", "x":1.0}}"#);
+    assert!(line == expected.as_bytes(), "its bytes have changed");
+}
+
 /// changelog, minor 6.
 #[test]
 fn errors_have_the_codes_of_their_revision() {
@@ -101,18 +120,39 @@ fn what_breaks_upstream_is_an_error_under_the_id_of_the_client() {
 fn progress_passes_and_unknown_notifications_too() {
     let mut table = Table::ready();
     let params = json!({ "name": "run", "_meta": { "progressToken": 5 } });
-    let (exchange, _) = table.calls(&request(1, "tools/call", params));
-    for method in ["notifications/progress", "notifications/of/an/extension"] {
-        let told = json!({ "jsonrpc": "2.0", "method": method, "params": { "progressToken": 5, "progress": 1 } });
-        assert_eq!(*said(&table.server(exchange, &told)), told);
-    }
+    let (exchange, asked) = posted(&table.client(&request(1, "tools/call", params)));
+    let ours = asked["params"]["_meta"]["progressToken"].as_u64().unwrap();
+    assert_eq!(asked["id"], ours);
+    let progress = |token: u64| json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": { "progressToken": token, "progress": 2.50 } });
+    assert_eq!(*said(&table.server(exchange, &progress(ours))), progress(5));
+    let told = json!({ "jsonrpc": "2.0", "method": "notifications/of/an/extension" });
+    assert_eq!(*said(&table.server(exchange, &told)), told);
     let told =
         json!({ "jsonrpc": "2.0", "method": "notifications/elicitation/complete", "params": {} });
     assert_eq!(table.server(exchange, &told), [], "changelog, minor 11");
-    let progress = |token: u32| json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": { "progressToken": token, "progress": 2 } });
-    assert_eq!(table.server(exchange, &progress(6)), [], "no request has this token");
+    assert_eq!(table.server(exchange, &progress(ours + 1)), [], "no request has this token");
     table.client(&cancel(1));
-    assert_eq!(table.server(exchange, &progress(5)), [], "nor this one any more");
+    assert_eq!(table.server(exchange, &progress(ours)), [], "nor this one any more");
+}
+
+/// patterns/progress, "Progress Flow": tokens are unique across active requests, which one that was
+/// answered `input_required` is not.
+#[test]
+fn a_token_may_be_used_again_while_a_call_with_it_is_held() {
+    let mut table = Table::ready();
+    let with = |id: u32| {
+        request(id, "tools/call", json!({ "name": "run", "_meta": { "progressToken": "t" } }))
+    };
+    let (held, first) = posted(&table.client(&with(1)));
+    let asked = table.asks(held, &elicit("q"));
+    let (other, second) = posted(&table.client(&with(2)));
+    let progress = |token: &Value| json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": { "progressToken": token, "progress": 1 } });
+    assert_eq!(table.server(held, &progress(&first["id"])), [], "its request is over");
+    assert_eq!(*said(&table.server(other, &progress(&second["id"]))), progress(&json!("t")));
+    let mut again = retry(&with(1), 3, &asked, &accept());
+    again["params"]["_meta"]["progressToken"] = json!("u");
+    table.client(&again);
+    assert_eq!(*said(&table.server(held, &progress(&first["id"]))), progress(&json!("u")));
 }
 
 /// 2025-03-26 had batches.
@@ -164,6 +204,8 @@ fn the_level_of_a_request_is_set_before_it_is_sent() {
         let did = table.server(exchange, &log(level));
         assert_eq!(delivered(&did).len(), usize::from(passes), "{level}");
     }
+    table.client(&cancel(4));
+    assert_eq!(table.server(fourth, &log("emergency")), [], "of a request that is over");
 }
 
 #[test]

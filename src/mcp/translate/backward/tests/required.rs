@@ -40,6 +40,17 @@ fn a_user_who_declines_ends_the_call() {
     assert_eq!(code(&did), (json!(2), -32_603));
 }
 
+/// patterns/mrtr, "Error Handling".
+#[test]
+fn what_was_not_asked_is_ignored() {
+    let mut table = Table::ready();
+    let (exchange, id) = table.calls(&call(1));
+    let asked = table.asks(exchange, &requires(&id, one()));
+    let mut more = retry(&call(1), 2, &asked, &accept());
+    more["params"]["inputResponses"]["other"] = json!({ "action": "decline" });
+    assert_eq!(posted(&table.client(&more)).1["method"], "tools/call");
+}
+
 #[test]
 fn what_is_not_answered_is_asked_again() {
     let mut table = Table::ready();

@@ -128,12 +128,19 @@ fn resources_are_watched_for_as_long_as_they_are_wanted() {
     );
     assert_eq!(methods(&table.client(&cancel(1))), [did("unsubscribe", "b")]);
     assert_eq!(methods(&table.client(&cancel(2))), []);
-    assert_eq!(methods(&table.client(&cancel(3))), [did("unsubscribe", "a")]);
-    let asked = table.client(&listen(4, json!({ "resourceSubscriptions": ["a"] })));
+    let left = table.client(&cancel(3));
+    assert_eq!(methods(&left), [did("unsubscribe", "a")]);
+    // Neither overtakes the other.
+    assert_eq!(table.client(&listen(4, json!({ "resourceSubscriptions": ["a"] }))), []);
+    let asked = granted(&mut table, &left);
     assert_eq!(methods(&asked), [did("subscribe", "a")]);
     // Cancelled before the server has answered: undone after that.
     assert_eq!(table.client(&cancel(4)), []);
-    assert_eq!(methods(&granted(&mut table, &asked)), [did("unsubscribe", "a")]);
+    let left = granted(&mut table, &asked);
+    assert_eq!(methods(&left), [did("unsubscribe", "a")]);
+    assert_eq!(granted(&mut table, &left), []);
+    let asked = table.client(&listen(5, json!({ "resourceSubscriptions": ["a"] })));
+    assert_eq!(methods(&asked), [did("subscribe", "a")], "as if nobody had wanted it before");
 }
 
 #[test]

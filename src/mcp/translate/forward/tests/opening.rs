@@ -20,15 +20,16 @@ fn initialize_is_answered_by_discovery() {
     let did = table.server(exchange, &discovered(&json!(7), capabilities));
     assert_eq!(
         said(&did),
-        r#"{"jsonrpc":"2.0","id":7,"result":{"capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{},"x":[ ]},"instructions":"be good","protocolVersion":"2025-06-18","serverInfo":{"name":"s","version":"2"}}}"#
+        r#"{"jsonrpc":"2.0","id":7,"result":{"capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{},"extensions":{"a/b":{}},"x":[ ]},"instructions":"be good","protocolVersion":"2025-06-18","serverInfo":{"name":"s","version":"2"}}}"#
     );
 }
 
 #[test]
 fn a_server_without_a_name_is_called_by_its_origin() {
-    for (given, name) in
-        [("{}", "https://gw"), (r#"{"serverInfo":{"name":"old","version":"1"}}"#, "old")]
-    {
+    for (given, name) in [
+        (r#"{"resultType":"complete"}"#, "https://gw"),
+        (r#"{"resultType":"complete","serverInfo":{"name":"old","version":"1"}}"#, "old"),
+    ] {
         let mut table = Table::new();
         let (exchange, _) = posted(&table.client(&initialize(1, "{}")));
         let did = table.server(exchange, &result(&json!(1), given));
@@ -58,6 +59,16 @@ fn a_discovery_that_fails_is_the_answer_and_the_next_one_tries_again() {
     let (exchange, _) = posted(&table.client(&initialize(1, "{}")));
     let did = table.server(exchange, &result(&json!(1), r#"{"supportedVersions":["2027-01-01"]}"#));
     assert!(said(&did).contains("https://gw speaks 2027-01-01"), "{did:?}");
+}
+
+/// mrtr, "Supported Requests"; 2025-11-25 lifecycle, "Initialization".
+#[test]
+fn a_client_that_has_not_initialized_is_not_asked() {
+    let mut table = Table::new();
+    let (exchange, body) = posted(&table.client(&initialize(1, CAPABILITIES)));
+    let asks = r#"{"resultType":"input_required","inputRequests":{"a":{"method":"roots/list"}}}"#;
+    let did = table.server(exchange, &result(&body["id"], asks));
+    assert!(said(&did).contains(r#""id":1,"error""#), "{did:?}");
 }
 
 /// versioning, "Protocol Version Negotiation": once, with a version from the list.

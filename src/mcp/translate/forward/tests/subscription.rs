@@ -138,11 +138,24 @@ fn wishes_that_come_while_a_stream_is_opened_wait_for_the_next() {
 
 /// "The client SHOULD check the acknowledged filter ... and handle any unsupported types gracefully".
 #[test]
-fn what_is_not_acknowledged_is_answered_all_the_same() {
+fn what_is_not_acknowledged_is_not_subscribed_to() {
     let mut table = Table::initialized(r#"{"resources":{"subscribe":true}}"#);
-    let did = table.client(&subscribe(1, "a:b"));
-    let partly = acknowledged(&json!({"id": 1, "params": {"notifications": {}}}));
-    assert_eq!(table.server(posted(&did).0, &partly), [ok(1)]);
+    let (first, _) = posted(&table.client(&subscribe(1, "a:b")));
+    assert_eq!(table.client(&subscribe(2, "c:d")), []);
+    let partly = |given: Value| acknowledged(&json!({"id": 1, "params": {"notifications": given}}));
+    let did = table.server(first, &partly(json!({})));
+    let [Did::Deliver(refusal), Did::Post(second, body), Did::After(..)] = &did[..] else {
+        panic!("{did:?}")
+    };
+    assert!(refusal.contains(r#""id":1"#) && refusal.contains("-32602"), "{refusal}");
+    assert_eq!(
+        body["params"]["notifications"],
+        json!({"resourceSubscriptions": ["c:d"]}),
+        "the one that was refused is wanted no more"
+    );
+    // The server has written it in its own way.
+    let given = json!({"resourceSubscriptions": ["c:d/"]});
+    assert_eq!(table.server(*second, &partly(given)), [Did::Cancel(first), ok(2)]);
     // Nor does a server have for ever that says nothing at all.
     let mut table = Table::initialized(r#"{"resources":{"subscribe":true}}"#);
     let did = table.client(&subscribe(1, "a:b"));
