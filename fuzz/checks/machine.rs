@@ -89,7 +89,7 @@ impl<H: FnMut(Event) -> Vec<Command>> Run<H> {
                 self.sendings.sent(exchange, body);
             }
             Command::Deliver(line) => {
-                assert!(!line.contains(&b'\n'), "more than a line");
+                assert!(!line.iter().any(|it| matches!(it, b'\n' | b'\r')), "more than a line");
                 let message = Message::parse(line).expect("what is delivered is a message");
                 self.ledger.delivered(&message);
                 self.script.delivered(&message);
