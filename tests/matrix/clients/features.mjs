@@ -53,7 +53,7 @@ const features = {
   async progress(client) {
     const steps = [];
     const onprogress = ({ progress }) => steps.push(progress);
-    await client.call('trigger-long-running-operation', { duration: 0.3, steps: 3 }, { onprogress });
+    await client.call('trigger-long-running-operation', { duration: 0.6, steps: 3 }, { onprogress });
     // The last one is read together with the result, and this SDK may drop it then.
     assert.deepEqual(steps.slice(0, 2), [1, 2]);
   },
