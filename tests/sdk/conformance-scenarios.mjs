@@ -6,7 +6,10 @@
 
 import assert from 'node:assert/strict';
 
-const { COUNTERSIGN, PROTOCOL, MCP_CONFORMANCE_SCENARIO: name, MCP_CONFORMANCE_CONTEXT: context } = process.env;
+const { COUNTERSIGN, PROTOCOL, MCP_CONFORMANCE_CONTEXT: context } = process.env;
+
+/** The scenario. */
+export const name = process.env.MCP_CONFORMANCE_SCENARIO;
 
 /** Whether the suite's server speaks the other era: the client has no second one then. */
 export const across = Boolean(PROTOCOL);

@@ -85,7 +85,7 @@ impl Stateless {
 
 /// Whether a result can be one of `server/discover`: some old servers answer whatever they do not know
 /// with an empty one.
-fn discovers(message: &Message) -> bool {
+pub(in crate::mcp) fn discovers(message: &Message) -> bool {
     let said = |name| edit::member(message.bytes(), &["result", name]).is_some();
     said("supportedVersions") || said("resultType")
 }
