@@ -54,8 +54,9 @@ const features = {
     const steps = [];
     const onprogress = ({ progress }) => steps.push(progress);
     await client.call('trigger-long-running-operation', { duration: 0.6, steps: 3 }, { onprogress });
-    // The last one is read together with the result, and this SDK may drop it then.
-    assert.deepEqual(steps.slice(0, 2), [1, 2]);
+    // The last one is read together with the result, and SDK 1 may drop it then; SDK 2 tells of a round
+    // of `input_required` as a step of its own.
+    assert.deepEqual([...new Set(steps)].slice(0, 2), [1, 2], `steps ${steps}`);
   },
   async resource(client) {
     assert.match((await client.read('demo://resource/dynamic/text/7')).contents[0].text, /Resource 7/);
