@@ -22,12 +22,16 @@ const RUST = `rmcp ${cargo('rmcp')}`;
 const EVERYTHING = `server-everything ${npm('@modelcontextprotocol/server-everything')}`;
 
 const CLIENTS = {
-  'typescript-1': [V1, 'up to 2025-11-25'],
-  'typescript-2': [V2, 'asks for the server\'s era, then speaks it (`versionNegotiation: auto`)'],
-  python: [PYTHON, 'asks for the server\'s era, then speaks it (its default)'],
-  rmcp: [RUST, 'opens with `initialize` (its default): up to 2025-11-25'],
-  inspector: [`Inspector ${npm('@modelcontextprotocol/inspector')}, its command line`, 'up to 2025-11-25 (its default)'],
-  'modern-only': [`Modern only: ${V2}`, '2026-07-28 and nothing else (`pin`); with `--protocol modern`: it can\'t fall back when its `server/discover` is refused'],
+  'typescript-1': [V1, 'Speaks MCP up to 2025-11-25.'],
+  'typescript-2': [V2, 'Asks for the server\'s era and speaks it (`mode: \'auto\'`).'],
+  python: [PYTHON, 'Asks for the server\'s era and speaks it (its default).'],
+  rmcp: [RUST, 'Opens with `initialize` (its default), so speaks MCP up to 2025-11-25.'],
+  inspector: [`Inspector ${npm('@modelcontextprotocol/inspector')}, its command line`, 'Speaks MCP up to 2025-11-25 (its default).'],
+  'modern-only': [
+    `Modern only: ${V2}`,
+    'Speaks 2026-07-28 and nothing else (`pin`). With `--protocol modern`: it asks `server/discover` first, and has nothing to fall back to when that is refused.',
+  ],
+  'modern-only-python': [`Modern only: ${PYTHON}`, 'Speaks 2026-07-28 from its first request on, and asks nothing (`mode="2026-07-28"`).'],
 };
 
 const SERVERS = {
@@ -43,7 +47,7 @@ const SERVERS = {
 const ERAS = { legacy: 'up to 2025-11-25', modern: '2026-07-28' };
 
 const FEATURES = {
-  list: ['list', '`tools/list`'],
+  list: ['list', 'tools, prompts, resources and their templates'],
   call: ['call', '`tools/call`, with characters that are escaped'],
   progress: ['progress', 'notifications of a call, in order and before its result'],
   resource: ['resource', '`resources/read`'],
@@ -56,7 +60,7 @@ const FEATURES = {
   elicitation_form: ['elicitation, form', 'the server asks for it in a call'],
   elicitation_url: ['elicitation, URL', 'the server asks for it in a call'],
   roots: ['roots', 'the server asks for them in a call'],
-  cancel: ['cancel', 'of a call in progress; the next call is answered'],
+  cancel: ['cancel', 'of a call in progress: the server is told, and the next call is answered'],
   result_1_mib: ['1 MiB result', 'of a call, byte for byte'],
   errors: ['error shapes', 'no such resource, no such method, a wrong argument'],
   shutdown: ['shutdown', 'the client leaves: no process stays, within 1.9 s'],
@@ -124,7 +128,7 @@ function table(client) {
   return [
     `## ${name}`,
     '',
-    `Speaks ${speaks}.`,
+    speaks,
     '',
     row('', ...servers.map((server) => SERVERS[server][0])),
     rule(servers.length + 1),

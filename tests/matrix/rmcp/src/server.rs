@@ -1,6 +1,7 @@
 //! A server of the official Rust SDK, over Streamable HTTP of both eras. It plays the tools of the
-//! reference server under their names. Lets in only what has the bearer token of MATRIX_TOKEN, and
-//! writes the port it was given to the file MATRIX_PORT.
+//! reference server under their names. Lets in only what has the bearer token of MATRIX_TOKEN, with the
+//! client's name behind it, and writes the port it was given to the file MATRIX_PORT. A call that a
+//! client cancels is told by a file, too: the client waits for it.
 
 #![allow(deprecated)] // half of the features of before are deprecated
 
@@ -12,7 +13,7 @@ use std::{
 
 use axum::{
     extract::Request,
-    http::{StatusCode, header::AUTHORIZATION},
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -77,7 +78,7 @@ impl Server {
         for step in 1..=steps {
             tokio::time::sleep(pause).await;
             if context.ct.is_cancelled() {
-                break;
+                return cancelled(context);
             }
             if let Some(token) = context.meta.get_progress_token() {
                 let progress = json!({"progressToken": token, "progress": step as f64, "total": steps as f64});
@@ -115,6 +116,20 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// The client that this header is of, if it knows the token.
+fn client(headers: &HeaderMap) -> Option<String> {
+    let known = format!("Bearer {}.", env::var("MATRIX_TOKEN").ok()?);
+    Some(headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix(&known)?.to_owned())
+}
+
+/// That a call of this client's was cancelled has reached the server.
+fn cancelled(context: &Context) -> Result<(), ErrorData> {
+    let name = context.extensions.get::<Parts>().and_then(|request| client(&request.headers));
+    let port = env::var("MATRIX_PORT").unwrap_or_default();
+    let path = format!("{}{}.cancelled", port.trim_end_matches("port"), name.unwrap_or_default());
+    fs::write(path, "").map_err(|error| ErrorData::internal_error(error.to_string(), None))
 }
 
 fn is_modern(context: &Context) -> bool {
@@ -224,6 +239,14 @@ impl ServerHandler for Server {
         complete(json!({"resources": [{"uri": WATCHED, "name": "watched"}]}))
     }
 
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: Context,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        complete(json!({"resourceTemplates": [{"uriTemplate": "demo://resource/dynamic/text/{id}", "name": "text"}]}))
+    }
+
     async fn read_resource(&self, request: ReadResourceRequestParams, _: Context) -> Result<ReadResourceResponse, ErrorData> {
         let Some(number) = request.uri.strip_prefix("demo://resource/dynamic/text/") else {
             return Err(ErrorData::resource_not_found("no such resource", Some(json!({"uri": request.uri}))));
@@ -279,10 +302,9 @@ impl ServerHandler for Server {
 }
 
 async fn door(request: Request, next: Next) -> Response {
-    let expected = format!("Bearer {}", env::var("MATRIX_TOKEN").unwrap_or_default());
-    match request.headers().get(AUTHORIZATION) {
-        Some(sent) if sent.as_bytes() == expected.as_bytes() => next.run(request).await,
-        _ => StatusCode::UNAUTHORIZED.into_response(),
+    match client(request.headers()) {
+        Some(_) => next.run(request).await,
+        None => StatusCode::UNAUTHORIZED.into_response(),
     }
 }
 
