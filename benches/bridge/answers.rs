@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     Outcome,
-    call::{Asked, Call, Prepared},
+    call::{Asked, Call, Era, Prepared},
 };
 
 /// Answers the lines of stdin until there are no more.
@@ -29,7 +29,7 @@ pub(crate) fn run() -> Outcome<()> {
         for i in 0..notices {
             stdout.write_all(&Prepared::progress(id, (i, notices), ("", "\n")))?;
         }
-        for piece in prepared.result(id, size, ("", "\n")) {
+        for piece in prepared.result(id, size, Era::Legacy, ("", "\n")) {
             stdout.write_all(&piece)?;
         }
         line.clear();

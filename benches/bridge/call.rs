@@ -27,19 +27,96 @@ impl Call {
     /// The smallest, for what a call costs by itself.
     pub(crate) const SMALL: Self = Self::Json(2 * LINE);
 
+    fn name(self) -> &'static str {
+        match self {
+            Self::Json(_) => "json",
+            Self::Event(_) => "event",
+            Self::Progress(_) => "progress",
+        }
+    }
+
+    fn size(self) -> usize {
+        let (Self::Json(n) | Self::Event(n) | Self::Progress(n)) = self;
+        n
+    }
+
     /// The request with `id`, without a line's end.
     pub(crate) fn request(self, id: u64) -> String {
-        let (name, n) = match self {
-            Self::Json(n) => ("json", n),
-            Self::Event(n) => ("event", n),
-            Self::Progress(n) => ("progress", n),
-        };
+        let (name, n) = (self.name(), self.size());
         format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}","arguments":{{"n":{n}}},"_meta":{{"progressToken":{id}}}}}}}"#
         )
     }
 }
 
+/// Of which era a client or a server is.
+#[derive(Clone, Copy)]
+pub(crate) enum Era {
+    /// With sessions.
+    Legacy,
+    /// Each request by itself.
+    Modern,
+}
+
+impl Era {
+    /// As `--protocol` has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Modern => "modern",
+        }
+    }
+
+    /// Where the server is of this era alone.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Legacy => "/mcp",
+            Self::Modern => "/modern",
+        }
+    }
+
+    /// The request that a client opens with.
+    pub(crate) fn opening(self) -> &'static str {
+        match self {
+            Self::Legacy => INITIALIZE,
+            Self::Modern => DISCOVER,
+        }
+    }
+
+    /// What every request says of its client.
+    fn meta(self) -> &'static str {
+        match self {
+            Self::Legacy => "",
+            Self::Modern => {
+                r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{},"#
+            }
+        }
+    }
+
+    /// What every result says of itself.
+    fn result(self) -> &'static str {
+        match self {
+            Self::Legacy => "",
+            Self::Modern => {
+                r#","resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"bench","version":"1"}}"#
+            }
+        }
+    }
+}
+
+/// `call` as a request of so many bytes by a client of `era`.
+pub(crate) fn padded(id: usize, call: Call, era: Era, bytes: usize) -> String {
+    let (name, n, meta) = (call.name(), call.size(), era.meta());
+    let head = format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}","arguments":{{"n":{n},"pad":""#
+    );
+    let tail = format!(r#""}},"_meta":{{{meta}"progressToken":{id}}}}}}}"#);
+    let pad = bytes.saturating_sub(head.len() + tail.len());
+    [&head, &"x".repeat(pad), &tail].map(String::as_str).concat()
+}
+
+/// The request that asks a modern server what it is.
+const DISCOVER: &str = r#"{"jsonrpc":"2.0","id":0,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}"#;
 /// The request that starts a session.
 pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
 /// What follows its answer.
@@ -79,6 +156,10 @@ impl Asked<'_> {
         self.method == "initialize"
     }
 
+    pub(crate) fn discovers(&self) -> bool {
+        self.method == "server/discover"
+    }
+
     pub(crate) fn call(&self) -> Call {
         let n = self.params.as_ref().map_or(0, |params| params.arguments.n);
         match self.params.as_ref().map(|params| params.name) {
@@ -102,12 +183,18 @@ impl Prepared {
 
     /// The result with `n` bytes of text to the request with `id`, between `before` and `after`:
     /// in one piece if it is small.
-    pub(crate) fn result(&self, id: &str, n: usize, (before, after): (&str, &str)) -> Vec<Bytes> {
+    pub(crate) fn result(
+        &self,
+        id: &str,
+        n: usize,
+        era: Era,
+        (before, after): (&str, &str),
+    ) -> Vec<Bytes> {
         let text = self.0.slice(..(n - n % LINE).min(self.0.len()));
         let head = format!(
             r#"{before}{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":""#
         );
-        let tail = format!(r#""}}]}}}}{after}"#);
+        let tail = format!(r#""}}]{}}}}}{after}"#, era.result());
         if text.len() > SMALL {
             return vec![head.into(), text, tail.into()];
         }

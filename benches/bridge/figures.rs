@@ -19,6 +19,7 @@ use crate::{
     sides::{self, Http, Side, ourselves},
     signing,
     table::{Figure, Floor, Table, say},
+    translation,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -40,6 +41,9 @@ pub(crate) async fn run(arguments: &[&str]) -> Outcome<()> {
     say(&format!("{}, on {}", program.display(), process::machine()));
     let table = Table::begin();
     let bench = Bench { program, certificates: Certificates::make()?, effort, table };
+    if arguments.contains(&"translation") {
+        return bench.translation().await;
+    }
     let (gateway, port) = bench.gateway().await?;
     for http in Http::BOTH {
         let mut turns = Turns { bench: &bench, sides: bench.sides(port, http).await?, http };
@@ -57,6 +61,7 @@ pub(crate) async fn run(arguments: &[&str]) -> Outcome<()> {
     }
     gateway.close().await?;
     bench.signing().await?;
+    bench.translation().await?;
     bench.size()
 }
 
@@ -200,6 +205,32 @@ impl Bench {
                 bridge: with,
                 floor: Floor::None,
             });
+        }
+        gateway.close().await
+    }
+
+    /// The bridge between the eras, and the one within the server's in the column of the limit.
+    async fn translation(&self) -> Outcome<()> {
+        let _one = OneCore::pin()?;
+        let (gateway, port) = self.gateway().await?;
+        for pair in &translation::PAIRS {
+            let on = (self.program.as_path(), &self.certificates, port);
+            let found = translation::measure(pair, on, self.effort).await?;
+            let row = |what: &str, unit, [native, translated]: [f64; 2], floor| Figure {
+                name: format!("{what}, {}", pair.name),
+                unit,
+                direct: None,
+                limit: Some(native),
+                bridge: translated,
+                floor,
+            };
+            let most = Floor::RatioAtMost(1.15);
+            self.table.add(&row("call of 1 KiB, p50", "us", found.call, most));
+            for (at, (size, _)) in translation::LARGE.iter().enumerate() {
+                self.table.add(&row(size, "MiB/s", found.rates[at], Floor::None));
+                let what = format!("CPU for {size}");
+                self.table.add(&row(&what, "ms a MiB", found.effort[at], Floor::None));
+            }
         }
         gateway.close().await
     }

@@ -1,5 +1,5 @@
 //! The upstream: HTTPS that demands a client certificate, HTTP/1.1 and HTTP/2, and behind it the
-//! least of an MCP server. Ends with its stdin.
+//! least of an MCP server, a legacy one or a modern one by its path. Ends with its stdin.
 
 use std::{
     collections::VecDeque,
@@ -24,7 +24,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
     Outcome,
-    call::{Asked, Call, Prepared},
+    call::{Asked, Call, Era, Prepared},
     certificates, pipe, table,
 };
 
@@ -84,27 +84,30 @@ async fn answer(request: Request<Incoming>, prepared: &Prepared) -> Response<Pie
         Method::DELETE => return bare(StatusCode::OK),
         _ => return bare(StatusCode::METHOD_NOT_ALLOWED),
     }
+    let modern = request.uri().path() == Era::Modern.path();
+    let era = if modern { Era::Modern } else { Era::Legacy };
     let Ok(body) = request.into_body().collect().await else {
         return bare(StatusCode::BAD_REQUEST);
     };
     let body = body.to_bytes();
     match serde_json::from_slice::<Asked<'_>>(&body) {
         Ok(asked) => match asked.id() {
-            Some(id) => message(&asked, id, prepared),
+            Some(id) => message(&asked, id, era, prepared),
             None => bare(StatusCode::ACCEPTED),
         },
         Err(_) => bare(StatusCode::BAD_REQUEST),
     }
 }
 
-fn message(asked: &Asked<'_>, id: &str, prepared: &Prepared) -> Response<Pieces> {
+fn message(asked: &Asked<'_>, id: &str, era: Era, prepared: &Prepared) -> Response<Pieces> {
     let (kind, body) = match asked.call() {
         _ if asked.initializes() => (JSON, Pieces::of_known_length(vec![initialized(id)])),
-        Call::Json(n) => (JSON, Pieces::of_known_length(prepared.result(id, n, ("", "")))),
-        Call::Event(n) => (EVENTS, Pieces::streamed(prepared.result(id, n, EVENT))),
+        _ if asked.discovers() => (JSON, Pieces::of_known_length(vec![discovered(id, era)])),
+        Call::Json(n) => (JSON, Pieces::of_known_length(prepared.result(id, n, era, ("", "")))),
+        Call::Event(n) => (EVENTS, Pieces::streamed(prepared.result(id, n, era, EVENT))),
         Call::Progress(n) => {
             let notices = (0..n).map(|i| Prepared::progress(id, (i, n), EVENT));
-            (EVENTS, Pieces::streamed(notices.chain(prepared.result(id, 0, EVENT))))
+            (EVENTS, Pieces::streamed(notices.chain(prepared.result(id, 0, era, EVENT))))
         }
     };
     let mut response = Response::new(body);
@@ -118,6 +121,16 @@ fn message(asked: &Asked<'_>, id: &str, prepared: &Prepared) -> Response<Pieces>
 fn initialized(id: &str) -> Bytes {
     let result = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"bench","version":"1"}}"#;
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#).into()
+}
+
+fn discovered(id: &str, era: Era) -> Bytes {
+    let answer = match era {
+        Era::Legacy => r#""error":{"code":-32601,"message":"no such method"}"#,
+        Era::Modern => {
+            r#""result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":0,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"bench","version":"1"}}}"#
+        }
+    };
+    format!(r#"{{"jsonrpc":"2.0","id":{id},{answer}}}"#).into()
 }
 
 /// A body in prepared pieces.

@@ -19,6 +19,7 @@ mod program;
 mod sides;
 mod signing;
 mod table;
+mod translation;
 
 use std::process::ExitCode;
 

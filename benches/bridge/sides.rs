@@ -169,11 +169,22 @@ pub(crate) fn command(
     port: u16,
     http: Http,
 ) -> Command {
+    before(program, certificates, port, http, "/mcp")
+}
+
+/// The same, before the server that is at `path`.
+pub(crate) fn before(
+    program: &Path,
+    certificates: &Certificates,
+    port: u16,
+    http: Http,
+    path: &str,
+) -> Command {
     let mut command = Command::new(program);
     let (certificate, key) = certificates.client();
     command.env_clear().arg("--cert").arg(certificate).arg("--key").arg(key);
     command.arg("--cacert").arg(certificates.ca()).args(["--http", http.name()]);
-    command.arg(format!("https://localhost:{port}/mcp"));
+    command.arg(format!("https://localhost:{port}{path}"));
     command
 }
 

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Instant};
 
 use crate::{
     Outcome,
-    call::{INITIALIZE, INITIALIZED},
+    call::{Call, Era, INITIALIZE, INITIALIZED, padded},
     certificates::Certificates,
     effort::Effort,
     pipe::Pipe,
@@ -90,7 +90,7 @@ pub(crate) async fn measure(
         for (pipe, medians) in pipes.iter_mut().zip(&mut medians) {
             let mut times = Vec::with_capacity(calls);
             for id in 1..=calls {
-                let request = padded(id, cost.body);
+                let request = padded(id, Call::SMALL, Era::Legacy, cost.body);
                 let started = Instant::now();
                 pipe.send(request).await?;
                 pipe.response().await?;
@@ -115,16 +115,4 @@ async fn open(command: tokio::process::Command) -> Outcome<Pipe> {
     pipe.response().await?;
     pipe.send(INITIALIZED.to_owned()).await?;
     Ok(pipe)
-}
-
-/// A call of so many bytes with a small answer.
-fn padded(id: usize, bytes: usize) -> String {
-    let (head, tail) = (
-        format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"json","arguments":{{"n":128,"pad":""#
-        ),
-        r#""}}}"#,
-    );
-    let pad = bytes.saturating_sub(head.len() + tail.len());
-    [&head, &"x".repeat(pad), tail].concat()
 }

@@ -11,6 +11,10 @@ pub(super) fn run(input: &[u8]) {
     else {
         return;
     };
+    // A member that serde_json, which is compared with, takes for a raw value of its own making.
+    if path.contains("$serde_json::private") || text.contains("$serde_json::private") {
+        return;
+    }
     let path: Vec<&str> = path.split('.').take(5).collect();
     let document = Bytes::copy_from_slice(text.as_bytes());
     let Ok(before) = serde_json::from_str::<Value>(text) else {

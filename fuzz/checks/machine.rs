@@ -1,153 +1,132 @@
 //! A machine of `mcp` under a script: one step a line, each begins with a letter.
 //!
-//! Whatever happens in whatever order, each request of the client gets one answer, or was cancelled.
+//! Whatever happens in whatever order, each request of the client gets one answer, or was cancelled;
+//! no call is sent a second time unless the first was proven not to have run; what is done is bounded;
+//! and the machine finishes once, when nothing is open any more.
 //!
-//! `c JSON` the client says it; `s N JSON` the server says it on the Nth exchange; `h N TEXT` a head with
-//! this session id; `e N WORD` the exchange ends; `t N` the Nth timer runs out; `x` the client closes.
+//! `c JSON` the client says it; `w N JSON` its result to the Nth question; `r N JSON` its retry of the Nth
+//! call that needs input, with these answers (or some). `s N JSON` the server says it on the Nth
+//! exchange; `a N JSON` its result to the Nth request that it was sent, `f N JSON` its error. `h N TEXT` a
+//! head with this session id; `n N TEXT` a stream names its endpoint; `e N WORD` an exchange ends; `t N` the
+//! Nth timer runs out; `x` the client closes, `z` its time is over.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+#[path = "machine/ledger.rs"]
+mod ledger;
+#[path = "machine/script.rs"]
+mod script;
+#[path = "machine/sendings.rs"]
+mod sendings;
 
-use bytes::Bytes;
-use countersign::{
-    failure::{Failure, Stage},
-    mcp::{
-        exchange::{Command, End, Event, ExchangeId, Position, Timer},
-        message::{Envelope, Id, Message},
-        refusal::Refusal,
-    },
+use countersign::mcp::{
+    edit,
+    exchange::{Command, Event},
+    message::Message,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::Uri;
+
+use self::{ledger::Ledger, script::Script, sendings::Sendings};
 
 /// Steps of one script that are taken.
 const STEPS: usize = 200;
 
-/// Runs `script` on the machine whose `handle` this is.
-pub(super) fn run(script: &[u8], mut handle: impl FnMut(Event) -> Vec<Command>) {
-    let mut client = Client::default();
+/// Runs `script` on the machine whose `handle` this is, before `https://gw`.
+pub(super) fn run(script: &[u8], handle: impl FnMut(Event) -> Vec<Command>) {
+    let mut run = Run {
+        handle,
+        script: Script::default(),
+        ledger: Ledger::default(),
+        sendings: Sendings::default(),
+        size: script.len(),
+        finished: false,
+    };
     for step in script.split(|byte| *byte == b'\n').take(STEPS) {
-        if let Some(event) = client.event(step) {
-            client.note(&event);
-            client.take(handle(event));
+        if let Some(event) = run.script.event(step) {
+            run.on(event);
         }
     }
-    client.take(handle(Event::ClientClosed));
-    client.take(handle(Event::Expired));
-    client.settled();
+    run.on(Event::ClientClosed);
+    run.on(Event::Expired);
+    assert!(run.finished, "it never finishes");
+    run.ledger.settled();
 }
 
-#[derive(Default)]
-struct Client {
-    exchanges: Vec<ExchangeId>,
-    timers: Vec<Timer>,
-    /// How many requests of each id were sent, and how many answered.
-    asked: HashMap<Id, (usize, usize)>,
-    cancelled: bool,
-    closed: bool,
-    finished: usize,
+struct Run<H> {
+    handle: H,
+    script: Script,
+    ledger: Ledger,
+    sendings: Sendings,
+    /// Of the script.
+    size: usize,
+    finished: bool,
 }
 
-impl Client {
-    fn event(&mut self, step: &[u8]) -> Option<Event> {
-        let (kind, rest) = step.split_first()?;
-        let rest = rest.trim_ascii_start();
-        let message = |bytes: &[u8]| Message::parse(Bytes::copy_from_slice(bytes)).ok();
-        match kind {
-            b'c' if !self.closed => Some(Event::FromClient(message(rest)?)),
-            b'x' if !self.closed => {
-                self.closed = true;
-                Some(Event::ClientClosed)
-            }
-            b't' => Some(Event::Elapsed(*pick(&self.timers, rest)?.0)),
-            b's' => {
-                let (exchange, rest) = pick(&self.exchanges, rest)?;
-                Some(Event::FromServer(*exchange, message(rest)?))
-            }
-            b'h' => {
-                let (exchange, rest) = pick(&self.exchanges, rest)?;
-                Some(Event::Head(*exchange, HeaderValue::from_bytes(rest).ok()))
-            }
-            b'e' => {
-                let (exchange, rest) = pick(&self.exchanges, rest)?;
-                let position =
-                    Position { last_id: None, retry: None, progressed: rest.len() % 2 == 0 };
-                Some(Event::Ended(*exchange, end(rest), position))
-            }
-            _ => None,
+impl<H: FnMut(Event) -> Vec<Command>> Run<H> {
+    fn on(&mut self, event: Event) {
+        if let Event::FromClient(message) = &event {
+            self.ledger.asked(message);
+            self.script.said(message);
         }
-    }
-
-    fn note(&mut self, event: &Event) {
-        let Event::FromClient(message) = event else { return };
-        for id in message.request_ids() {
-            self.asked.entry(id.clone()).or_default().0 += 1;
-        }
-        // Which one is cancelled is the machine's to find out; no count holds then.
-        self.cancelled |= message.is_notification("notifications/cancelled");
-    }
-
-    fn take(&mut self, commands: Vec<Command>) {
+        self.sendings.heard(&event);
+        let commands = (self.handle)(event);
+        self.bounded(&commands);
         for command in commands {
-            match command {
-                Command::Post { exchange, .. } | Command::Listen { exchange, .. }
-                    if !self.exchanges.contains(&exchange) =>
-                {
-                    self.exchanges.push(exchange);
+            self.take(command);
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        self.script.note(&command);
+        match command {
+            Command::Post { exchange, body, context, .. } => {
+                assert!(!self.finished, "it posts after its end");
+                if let Some(endpoint) = context.endpoint {
+                    stays(&endpoint);
                 }
-                Command::After(_, timer) => self.timers.push(timer),
-                Command::Deliver(line) => self.delivered(line),
-                Command::Finished => self.finished += 1,
-                _ => {}
+                self.sendings.sent(exchange, body);
             }
+            Command::Send(exchange, body) => {
+                assert!(!self.finished, "it sends after its end");
+                self.sendings.sent(exchange, body);
+            }
+            Command::Deliver(line) => {
+                assert!(!line.iter().any(|it| matches!(it, b'\n' | b'\r')), "more than a line");
+                let message = Message::parse(line).expect("what is delivered is a message");
+                self.ledger.delivered(&message);
+                self.script.delivered(&message);
+            }
+            Command::Finished => {
+                assert!(!self.finished, "finished twice");
+                self.finished = true;
+                // Whoever runs it stops here.
+                self.ledger.settled();
+            }
+            _ => {}
         }
-        assert!(self.finished <= 1, "finished twice");
     }
 
-    fn delivered(&mut self, line: Bytes) {
-        assert!(!line.contains(&b'\n'), "more than a line");
-        let message = Message::parse(line).expect("what is delivered is a message");
-        for envelope in message.envelopes() {
-            if let Envelope::Response { id: Some(id), .. } = envelope {
-                let (asked, answered) = self.asked.get_mut(id).expect("an answer to nothing");
-                *answered += 1;
-                assert!(answered <= asked, "two answers to one request");
-            }
-        }
-    }
-
-    fn settled(&self) {
-        assert_eq!(self.finished, 1, "it never finishes");
-        if !self.cancelled {
-            for (id, (asked, answered)) in &self.asked {
-                assert_eq!(asked, answered, "request {} has no answer", id.token());
-            }
-        }
+    /// One event has no more consequences than what was said so far can have.
+    fn bounded(&self, commands: &[Command]) {
+        let bytes: usize = commands.iter().map(weight).sum();
+        assert!(commands.len() <= 64 + self.size / 4, "{} commands", commands.len());
+        assert!(bytes <= 64 * (4096 + self.size), "{bytes} bytes");
     }
 }
 
-/// The item that a number at the start of `text` means, and the rest of it.
-fn pick<'a, 'b, T>(items: &'a [T], text: &'b [u8]) -> Option<(&'a T, &'b [u8])> {
-    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-    let number: usize = std::str::from_utf8(&text[..end]).ok()?.parse().ok()?;
-    Some((items.get(number)?, text[end..].trim_ascii_start()))
+fn weight(command: &Command) -> usize {
+    match command {
+        Command::Post { body, .. } | Command::Send(_, body) | Command::Deliver(body) => body.len(),
+        _ => 0,
+    }
 }
 
-/// A status with a body, or a word.
-fn end(text: &[u8]) -> End {
-    let (word, body) = text.split_at(text.len().min(3));
-    let status = std::str::from_utf8(word).ok().and_then(|word| word.parse().ok());
-    if let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok()) {
-        return End::Refused(Box::new(Refusal {
-            status,
-            headers: HeaderMap::new(),
-            body: Bytes::copy_from_slice(body.trim_ascii()),
-            carried: Arc::new([]),
-            presented: None,
-        }));
-    }
-    match word.first() {
-        Some(b'b') => End::Broken(Failure::new(Stage::Send, "it broke")),
-        Some(b'n') => End::Broken(Failure::new(Stage::Connect, "no way")),
-        Some(b'i') => End::Idle(Duration::from_secs(1)),
-        first => End::Complete { accepted: first == Some(&b'a') },
-    }
+/// Messages go to the origin that was configured, and take nothing with them in their URL.
+fn stays(endpoint: &Uri) {
+    assert_eq!(endpoint.scheme_str(), Some("https"), "{endpoint}");
+    assert_eq!(endpoint.authority().map(http::uri::Authority::as_str), Some("gw"), "{endpoint}");
+    assert!(!endpoint.to_string().contains(script::SECRET), "{endpoint}");
+}
+
+/// A member of a message that is a number.
+fn number(message: &Message, path: &[&str]) -> Option<u64> {
+    serde_json::from_str(edit::member(message.bytes(), path)?.get()).ok()
 }

@@ -2,7 +2,10 @@
 //! about it changes on the way.
 
 use bytes::Bytes;
-use countersign::mcp::message::{Malformed, Message};
+use countersign::mcp::{
+    edit::Edit,
+    message::{Envelope, Malformed, Message},
+};
 
 pub(super) fn run(input: &[u8]) {
     let message = match Message::parse(Bytes::copy_from_slice(input)) {
@@ -24,7 +27,10 @@ pub(super) fn run(input: &[u8]) {
     assert_eq!(line.len(), message.bytes().len());
     assert!(!line.contains(&b'\n') && !line.contains(&b'\r'));
     let again = Message::parse(line).expect("a line of ours is a message");
-    assert_eq!(again.envelopes(), message.envelopes());
+    assert_eq!(again.envelopes().len(), message.envelopes().len());
+    for (again, before) in again.envelopes().iter().zip(message.envelopes()) {
+        same(again, before);
+    }
     assert_eq!(message.parts().count(), message.envelopes().len());
     for part in message.parts() {
         Message::parse(part).expect("each part is a message");
@@ -33,5 +39,30 @@ pub(super) fn run(input: &[u8]) {
         let renamed = Message::parse(message.with_id("\"ours\"")).expect("it has another id");
         let id = renamed.request_ids().next().expect("it is a request still").token().to_owned();
         assert_eq!(id, "\"ours\"");
+    }
+    let (id, parameter) =
+        (Edit::Set(&["id"], "7".into()), Edit::Set(&["params", "a"], "{}".into()));
+    let edits = match message.single() {
+        Some(Envelope::Request { .. }) => vec![id, parameter],
+        _ => vec![parameter],
+    };
+    if let Some(edited) = message.edited(&edits) {
+        let read = Message::parse(edited.bytes().clone()).expect("it is a message still");
+        assert_eq!(read.envelopes(), edited.envelopes());
+    }
+}
+
+/// An error object is kept with its blanks, which ends of lines are made of.
+fn same(again: &Envelope, before: &Envelope) {
+    match (again, before) {
+        (
+            Envelope::Response { id, error: Some(error) },
+            Envelope::Response { id: its, error: Some(whole) },
+        ) => {
+            let feed = |byte: &u8| matches!(byte, b'\n' | b'\r');
+            let line = whole.iter().map(|byte| if feed(byte) { b' ' } else { *byte });
+            assert_eq!((id, &error[..]), (its, &line.collect::<Vec<u8>>()[..]));
+        }
+        _ => assert_eq!(again, before),
     }
 }

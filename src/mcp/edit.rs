@@ -3,6 +3,8 @@
 //! Paths of member names lead from the root object to what is read, set or removed. What an edit does
 //! not name is copied as it stands, however large, and never parsed into values.
 
+mod walk;
+
 use std::{borrow::Cow, fmt, ops::Range};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -37,14 +39,59 @@ pub fn members(text: &str) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
     serde_json::from_str(text).ok().map(|Members(members)| members)
 }
 
-/// `text` with `edits`, which must not overlap; none where it is no JSON, or a step of a path is
-/// something else than an object.
+/// The raw values of the members `names` of the object at `path`, the last ones where a name is doubled;
+/// none where there is no object. `text` must be JSON that was checked before.
+#[must_use]
+pub fn picked<'a, const N: usize>(
+    text: &'a [u8],
+    path: &[&str],
+    names: [&str; N],
+) -> Option<[Option<&'a str>; N]> {
+    let text = std::str::from_utf8(text).ok()?;
+    pick(text, walk::begin(text), path, names).and_then(|(found, _)| found)
+}
+
+/// What is found, and where the object at `at` ends.
+fn pick<'a, const N: usize>(
+    text: &'a str,
+    at: usize,
+    path: &[&str],
+    names: [&str; N],
+) -> Option<(Option<[Option<&'a str>; N]>, usize)> {
+    let mut members = walk::Members::of(text, at)?;
+    let mut found = path.is_empty().then_some([None; N]);
+    loop {
+        let member = match members.next()? {
+            Ok(member) => member,
+            Err(end) => return Some((found, end)),
+        };
+        let below = path.split_first().filter(|(step, _)| **step == member.name);
+        let inner = below.and_then(|(_, path)| pick(text, member.value, path, names));
+        if below.is_some() {
+            found = inner.and_then(|(found, _)| found);
+        }
+        let end = match inner {
+            Some((_, end)) => end,
+            None => walk::value(text, member.value)?.end,
+        };
+        if path.is_empty()
+            && let Some(found) = &mut found
+            && let Some(at) = names.iter().position(|name| *name == member.name)
+        {
+            found[at] = text.get(member.value..end);
+        }
+        members.past(end);
+    }
+}
+
+/// `text` with `edits`, which must not overlap; none where a step of a path is something else than an
+/// object. `text` must be JSON that was checked before.
 #[must_use]
 pub fn edited(text: &Bytes, edits: &[Edit<'_>]) -> Option<Bytes> {
     let document = std::str::from_utf8(text).ok()?;
-    let mut changes = Vec::new();
+    let mut changes = Vec::with_capacity(edits.len());
     let whole: Vec<&Edit<'_>> = edits.iter().collect();
-    object(document, document.trim_ascii(), 0, &whole, &mut changes)?;
+    object(document, walk::begin(document), 0, &whole, &mut changes)?;
     changes.sort_by_key(|change| (change.place.start, change.place.end));
     let mut result = BytesMut::with_capacity(
         text.len() + changes.iter().map(|change| change.text.len()).sum::<usize>(),
@@ -59,9 +106,9 @@ pub fn edited(text: &Bytes, edits: &[Edit<'_>]) -> Option<Bytes> {
     Some(result.freeze())
 }
 
-struct Change {
+struct Change<'a> {
     place: Range<usize>,
-    text: String,
+    text: Cow<'a, str>,
 }
 
 /// The members of an object in their order, doubled ones included.
@@ -91,63 +138,134 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// Where a member stands in the document.
-struct Span {
-    /// From its name's first quote to its value's end.
-    whole: Range<usize>,
-    value: Range<usize>,
+/// Collects the changes to the object at `at`, to which the first `depth` names of every path lead, and
+/// says where it ends.
+fn object<'e>(
+    document: &str,
+    at: usize,
+    depth: usize,
+    edits: &[&'e Edit<'_>],
+    changes: &mut Vec<Change<'e>>,
+) -> Option<usize> {
+    let mut members = walk::Members::of(document, at)?;
+    let mut removal = Removal::default();
+    // Where the last member stands that each edit is about.
+    let mut found: Vec<Option<Range<usize>>> = vec![None; edits.len()];
+    let mut no_object = vec![false; edits.len()];
+    let end = loop {
+        let member = match members.next()? {
+            Ok(member) => member,
+            Err(end) => break end,
+        };
+        removal.begins(member.start, changes);
+        let named = |it: &&Edit<'_>| it.path().get(depth).is_some_and(|name| *name == member.name);
+        let which = edits.iter().position(named);
+        let below = which.filter(|which| edits[*which].path().len() > depth + 1).map(|which| {
+            // Of doubled members the last one counts.
+            if let Some(before) = &found[which] {
+                changes.retain(|it| !before.contains(&it.place.start));
+            }
+            let below: Vec<&Edit<'_>> = edits.iter().copied().filter(named).collect();
+            object(document, member.value, depth + 1, &below, changes)
+        });
+        let end = match below.flatten() {
+            Some(end) => end,
+            None => walk::value(document, member.value)?.end,
+        };
+        let mut gone = false;
+        if let Some(which) = which {
+            no_object[which] = below == Some(None);
+            found[which] = Some(member.value..end);
+            gone = matches!(edits[which], Edit::Remove(path) if path.len() == depth + 1);
+        }
+        removal.ends(member.start, end, gone, changes);
+        members.past(end);
+    };
+    if no_object.contains(&true) {
+        return None;
+    }
+    removal.over(changes);
+    set(depth, edits, &found, (end - 1, removal.kept), changes)?;
+    Some(end)
 }
 
-/// Collects the changes to the object `text`, to which the first `depth` names of every path lead.
-fn object<'a>(
-    document: &str,
-    text: &'a str,
+/// Sets what is there already, and adds what is not, at the object's `end`.
+fn set<'e>(
     depth: usize,
-    edits: &[&Edit<'_>],
-    changes: &mut Vec<Change>,
+    edits: &[&'e Edit<'_>],
+    found: &[Option<Range<usize>>],
+    (end, mut kept): (usize, bool),
+    changes: &mut Vec<Change<'e>>,
 ) -> Option<()> {
-    let Members(members) = serde_json::from_str::<Members<'a>>(text).ok()?;
-    let spans = spans(document, text, &members)?;
-    let mut removed = vec![false; members.len()];
     let mut added = String::new();
-    let mut done: Vec<&str> = Vec::new();
-    for edit in edits {
+    for (at, edit) in edits.iter().enumerate() {
         let path = edit.path();
         let name = *path.get(depth)?;
-        if done.contains(&name) {
+        let same = |it: &&Edit<'_>| it.path().get(depth) == Some(&name);
+        if edits[..at].iter().any(same) {
             continue;
         }
-        done.push(name);
-        let below: Vec<&Edit<'_>> =
-            edits.iter().copied().filter(|it| it.path().get(depth) == Some(&name)).collect();
-        let at = members.iter().rposition(|(key, _)| *key == name);
-        match (edit, at) {
-            (Edit::Remove(path), _) if path.len() == depth + 1 => {
-                for (gone, (key, _)) in removed.iter_mut().zip(&members) {
-                    *gone |= *key == name;
-                }
+        match (edit, &found[at]) {
+            (Edit::Set(path, new), Some(place)) if path.len() == depth + 1 => {
+                changes.push(Change { place: place.clone(), text: Cow::Borrowed(new) });
             }
-            (Edit::Set(path, new), Some(at)) if path.len() == depth + 1 => {
-                let (place, text) = (spans[at].value.clone(), new.to_string());
-                changes.push(Change { place, text });
-            }
-            (_, Some(at)) => object(document, members[at].1.get(), depth + 1, &below, changes)?,
+            (_, Some(_)) => {}
             (_, None) => {
+                let below: Vec<&Edit<'_>> = edits.iter().copied().filter(same).collect();
                 if let Some(new) = made(&below, depth + 1) {
-                    let key = serde_json::to_string(name).ok()?;
-                    added.push_str(&format!(",{key}:{new}"));
+                    if std::mem::replace(&mut kept, true) {
+                        added.push(',');
+                    }
+                    added.push_str(&quoted(name)?);
+                    added.push(':');
+                    added.push_str(&new);
                 }
             }
         }
     }
-    remove(&spans, &removed, changes);
     if !added.is_empty() {
-        let end = document_offset(document, text)? + text.len() - 1;
-        let empty = removed.iter().all(|gone| *gone);
-        let text = if empty { added[1..].to_owned() } else { added };
-        changes.push(Change { place: end..end, text });
+        changes.push(Change { place: end..end, text: Cow::Owned(added) });
     }
     Some(())
+}
+
+/// Takes out whole members, each with one comma beside it.
+#[derive(Default)]
+struct Removal {
+    /// Some member before has stayed.
+    kept: bool,
+    /// Where the member before ended.
+    before: usize,
+    /// Those before the first one that stays go up to where the next begins.
+    open: Option<Range<usize>>,
+}
+
+impl Removal {
+    /// A member begins.
+    fn begins(&mut self, at: usize, changes: &mut Vec<Change<'_>>) {
+        if let Some(open) = self.open.take() {
+            changes.push(Change { place: open.start..at, text: Cow::Borrowed("") });
+        }
+    }
+
+    /// It has ended, and is to be `gone` or not.
+    fn ends(&mut self, start: usize, end: usize, gone: bool, changes: &mut Vec<Change<'_>>) {
+        match (gone, self.kept) {
+            (true, true) => {
+                changes.push(Change { place: self.before..end, text: Cow::Borrowed("") });
+            }
+            (true, false) => self.open = Some(start..end),
+            (false, _) => self.kept = true,
+        }
+        self.before = end;
+    }
+
+    /// There are no more.
+    fn over(&mut self, changes: &mut Vec<Change<'_>>) {
+        if let Some(place) = self.open.take() {
+            changes.push(Change { place, text: Cow::Borrowed("") });
+        }
+    }
 }
 
 /// The value that `edits` make where there is nothing; none where they only remove.
@@ -156,7 +274,7 @@ fn made(edits: &[&Edit<'_>], depth: usize) -> Option<String> {
     for edit in edits {
         let Edit::Set(path, new) = edit else { continue };
         let Some(name) = path.get(depth) else { return Some(new.to_string()) };
-        let key = serde_json::to_string(name).ok()?;
+        let key = quoted(name)?;
         if members.iter().any(|(it, _)| *it == key) {
             continue;
         }
@@ -168,38 +286,12 @@ fn made(edits: &[&Edit<'_>], depth: usize) -> Option<String> {
     (!all.is_empty()).then(|| format!("{{{}}}", all.join(",")))
 }
 
-/// Takes out whole members, each with one comma beside it.
-fn remove(spans: &[Span], removed: &[bool], changes: &mut Vec<Change>) {
-    let kept_before = |at: usize| removed[..at].iter().any(|gone| !gone);
-    for (at, span) in spans.iter().enumerate().filter(|(at, _)| removed[*at]) {
-        let place = if kept_before(at) {
-            spans[at - 1].whole.end..span.whole.end
-        } else {
-            let next = spans.get(at + 1).map_or(span.whole.end, |next| next.whole.start);
-            span.whole.start..next
-        };
-        changes.push(Change { place, text: String::new() });
+/// A name as a JSON string.
+fn quoted(name: &str) -> Option<String> {
+    if name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | ..b' ')) {
+        return serde_json::to_string(name).ok();
     }
-}
-
-fn spans(document: &str, text: &str, members: &[(Cow<'_, str>, &RawValue)]) -> Option<Vec<Span>> {
-    // Past the brace; then past each value.
-    let mut from = document_offset(document, text)? + 1;
-    let mut spans = Vec::with_capacity(members.len());
-    for (_, value) in members {
-        let start = document_offset(document, value.get())?;
-        let end = start + value.get().len();
-        // Between two values stand blanks, a comma, the name and a colon.
-        let quote = document.get(from..start)?.find('"')?;
-        spans.push(Span { whole: from + quote..end, value: start..end });
-        from = end;
-    }
-    Some(spans)
-}
-
-/// Where `part`, which was cut from `document`, begins in it.
-fn document_offset(document: &str, part: &str) -> Option<usize> {
-    (part.as_ptr() as usize).checked_sub(document.as_ptr() as usize)
+    Some(format!("\"{name}\""))
 }
 
 impl Edit<'_> {

@@ -3,7 +3,11 @@
 //! Each era of MCP is one such machine. Events come in, commands go out; whoever carries them out
 //! knows HTTP and clocks, and nothing of the protocol.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Uri};
@@ -27,10 +31,11 @@ impl Limits {
     /// Why a message with requests can't be taken, before anything is done with it; `open` are those
     /// that have no answer yet.
     pub(super) fn refuse<T>(&self, open: &HashMap<Id, T>, message: &Message) -> Option<Failure> {
-        let mut requests = 0;
+        let requests = message.request_ids().count();
+        // A set takes no memory before something is in it, which is in batches alone.
+        let mut seen = HashSet::new();
         for id in message.request_ids() {
-            requests += 1;
-            if open.contains_key(id) {
+            if open.contains_key(id) || (requests > 1 && !seen.insert(id)) {
                 let what = format!("a request with the id {} is already in flight", id.token());
                 return Some(Failure::new(Stage::Downstream, what));
             }

@@ -13,6 +13,8 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
+use super::edit::{self, Edit};
+
 /// The largest batch that is carried; more is refused as an invalid request.
 const MAX_BATCH: usize = 1_024;
 
@@ -177,6 +179,22 @@ impl Message {
             Envelopes::Batch(_, parts) => parts,
         };
         parts.iter().cloned().map(one_line)
+    }
+
+    /// The same request or notification with `edits` to its id or its parameters, which is not read again;
+    /// none where they can't be made.
+    #[must_use]
+    pub fn edited(&self, edits: &[Edit<'_>]) -> Option<Self> {
+        let bytes = edit::edited(&self.bytes, edits)?;
+        let envelope = match self.single()? {
+            Envelope::Request { method, .. } => {
+                let [id] = edit::picked(&bytes, &[], ["id"])?;
+                Envelope::Request { id: Id::parse(&bytes, id?)?, method: method.clone() }
+            }
+            Envelope::Notification { method } => Envelope::Notification { method: method.clone() },
+            Envelope::Response { .. } => return None,
+        };
+        Some(Self { bytes, envelopes: Envelopes::One(envelope) })
     }
 
     /// The same request under another id; the rest byte for byte.
@@ -374,6 +392,19 @@ mod tests {
             message.with_id("\"own\""),
             r#"{"id": "own" ,"method":"initialize","params":{"id":1}}"#
         );
+    }
+
+    #[test]
+    fn an_edited_request_is_as_if_it_had_been_read_again() {
+        let message = parse(r#"{"id": "x\"y" ,"method":"a\/b","params":{"id":1}}"#).unwrap();
+        let edits = [Edit::Set(&["id"], "7".into()), Edit::Remove(&["params", "id"])];
+        let edited = message.edited(&edits).unwrap();
+        assert_eq!(edited.bytes(), r#"{"id": 7 ,"method":"a\/b","params":{}}"#);
+        let again = Message::parse(edited.bytes().clone()).unwrap();
+        assert_eq!(edited.single(), again.single());
+        assert_eq!(edited.with_id("[]"), again.with_id("[]"));
+        let response = parse(r#"{"id":1,"result":{}}"#).unwrap();
+        assert!(response.edited(&edits[..1]).is_none(), "its error would have to be read");
     }
 
     #[test]

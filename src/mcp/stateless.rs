@@ -13,6 +13,7 @@ mod tests;
 
 use std::{collections::HashMap, time::Duration};
 
+pub(super) use self::arrival::discovers;
 use self::mismatch::Relisting;
 use super::{
     annotations::Annotations,

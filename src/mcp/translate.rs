@@ -5,3 +5,5 @@
 
 pub mod backward;
 pub mod forward;
+#[cfg(test)]
+mod odd;

@@ -5,8 +5,16 @@ use std::{fs, path::Path};
 
 #[path = "../../fuzz/checks/annotations.rs"]
 mod annotations;
+#[path = "../../fuzz/checks/backward.rs"]
+mod backward;
+#[path = "../../fuzz/checks/conversation.rs"]
+mod conversation;
+#[path = "../../fuzz/checks/duplex.rs"]
+mod duplex;
 #[path = "../../fuzz/checks/edit.rs"]
 mod edit;
+#[path = "../../fuzz/checks/forward.rs"]
+mod forward;
 #[path = "../../fuzz/checks/machine.rs"]
 mod machine;
 #[path = "../../fuzz/checks/message.rs"]
@@ -23,12 +31,18 @@ mod stateless;
 mod template;
 #[path = "../../fuzz/checks/url.rs"]
 mod url;
+#[path = "../../fuzz/checks/websocket.rs"]
+mod websocket;
 
 type Check = fn(&[u8]);
 
-const TARGETS: [(&str, Check); 9] = [
+const TARGETS: [(&str, Check); 14] = [
     ("annotations", annotations::run),
+    ("backward", backward::run),
+    ("conversation", conversation::run),
+    ("duplex", duplex::run),
     ("edit", edit::run),
+    ("forward", forward::run),
     ("message", message::run),
     ("metadata", metadata::run),
     ("session", session::run),
@@ -36,6 +50,7 @@ const TARGETS: [(&str, Check); 9] = [
     ("stateless", stateless::run),
     ("template", template::run),
     ("url", url::run),
+    ("websocket", websocket::run),
 ];
 
 #[test]

@@ -65,11 +65,10 @@ impl Conversation {
         }
     }
 
-    /// A machine has given something up, which may have been the last that it had.
+    /// A machine has given something up, which may have been the last that it had; or it has to serve that
+    /// in the end. It is told of the end once more when that is known.
     pub(super) fn gave_up(&mut self, machine: Machine) {
-        if self.progress.told[machine as usize] {
-            self.tell(machine, Event::ClientClosed);
-        }
+        self.progress.told[machine as usize] = false;
     }
 
     /// There is no more time: whatever is open is answered.

@@ -8,16 +8,21 @@ use super::{CHANNEL, Conversation, Duplex, Machine, trial::Otherwise};
 use crate::{
     failure::Failure,
     mcp::{
+        edit,
         era::Era,
         exchange::{Command, End, Event, ExchangeId, Timer},
         fault,
         message::{Envelope, Id, Message},
+        metadata,
         refusal::{self, METHOD_NOT_FOUND, Refusal},
+        stateless,
     },
 };
 
 /// JSON-RPC 2.0 section 5.1: an `initialize` that makes no sense to the server.
 const INVALID: [i64; 2] = [-32_600, -32_602];
+/// Revisions are dates, so they sort as text.
+const LAST_LEGACY: &str = "2025-11-25";
 
 impl Conversation {
     /// Lets an event have its consequences for who serves whom; none where that was all.
@@ -43,16 +48,19 @@ impl Conversation {
                 (!crossed).then_some(event)
             }
             Event::FromServer(exchange, message) => {
-                let Some(Envelope::Response { error: Some(error), .. }) = message.single() else {
+                let Some(Envelope::Response { error, .. }) = message.single() else {
                     return Some(event);
                 };
-                let code = refusal::code(error);
+                let code = error.as_ref().map(|error| refusal::code(error));
                 let crossed = match Machine::of_exchange(*exchange) {
                     Machine::Session => self.initialize_answered(*exchange, code, message),
                     Machine::Stateless => {
-                        !code.is_some_and(refusal::is_modern)
-                            && self.stateless.probes(*exchange)
+                        self.stateless.probes(*exchange)
                             && self.may_translate(*exchange)
+                            && !match code {
+                                Some(code) => code.is_some_and(refusal::is_modern),
+                                None => stateless::discovers(message),
+                            }
                             && self.abandon(*exchange)
                     }
                     _ => false,
@@ -124,16 +132,25 @@ impl Conversation {
         true
     }
 
-    /// The same where the refusal is an error in a success.
+    /// The same where the refusal is in a success: an error (of that `code`), or a revision that has no
+    /// `initialize`.
     fn initialize_answered(
         &mut self,
         exchange: ExchangeId,
-        code: Option<i64>,
+        code: Option<Option<i64>>,
         message: &Message,
     ) -> bool {
-        let odd = code.is_some_and(|code| refusal::is_modern(code) || code == METHOD_NOT_FOUND);
+        if !self.session.opens(exchange) {
+            return false;
+        }
+        let odd = match code {
+            Some(code) => {
+                code.is_some_and(|code| refusal::is_modern(code) || code == METHOD_NOT_FOUND)
+            }
+            None => agrees_on_a_modern_one(message),
+        };
         let meant = || self.session.carried(exchange).is_some_and(|id| answers(message, id));
-        if !odd || !self.session.opens(exchange) || !meant() {
+        if !odd || !meant() {
             return false;
         }
         let Some(messages) = self.session.surrender(exchange) else { return false };
@@ -177,6 +194,13 @@ fn refused(messages: &[Message], refusal: &Refusal, failure: &Failure) -> Bytes 
         Some(message) if answers(&message, id) => message.line(),
         _ => fault::answer(id, failure),
     }
+}
+
+/// Whether an `InitializeResult` names a revision of the era that has none.
+fn agrees_on_a_modern_one(message: &Message) -> bool {
+    let named = edit::member(message.bytes(), &["result", "protocolVersion"]);
+    let version = named.and_then(metadata::text);
+    version.is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit()) && *it > *LAST_LEGACY)
 }
 
 fn answers(message: &Message, id: &Id) -> bool {

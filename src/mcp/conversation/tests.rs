@@ -190,11 +190,12 @@ fn a_server_that_was_modern_is_not_taken_for_legacy_for_a_page() {
 
 #[test]
 fn with_protocol_modern_the_probe_is_translated_too() {
-    for old in ["405", "200", "silence"] {
+    for old in ["405", "200", "empty", "silence"] {
         let mut table = Table::new(Some(Era::Modern));
         assert_eq!(table.says(DISCOVER), Some(Machine::Stateless));
         match old {
             "405" => table.refused(405, ""),
+            "empty" => table.answered(r#"{"jsonrpc":"2.0","id":ID,"result":{}}"#),
             "200" => table.answered(
                 r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32601,"message":"unknown"}}"#,
             ),
@@ -236,13 +237,19 @@ fn an_initialize_before_a_modern_server_is_translated() {
 }
 
 #[test]
-fn an_initialize_that_is_answered_with_an_error_in_a_success_too() {
-    let mut table = Table::new(None);
-    table.says(INITIALIZE);
-    table.answered(r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32022,"message":"version"}}"#);
-    assert_eq!(table.machine(), Machine::Forward);
-    table.answered(DISCOVERED);
-    assert_eq!(table.delivered.len(), 1);
+fn an_initialize_that_is_answered_in_the_words_of_the_other_era_too() {
+    for words in [
+        r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32022,"message":"version"}}"#,
+        r#"{"jsonrpc":"2.0","id":ID,"result":{"protocolVersion":"2026-07-28","capabilities":{},"serverInfo":{"name":"s","version":"1"}}}"#,
+    ] {
+        let mut table = Table::new(None);
+        table.says(INITIALIZE);
+        table.answered(words);
+        assert_eq!(table.machine(), Machine::Forward);
+        table.answered(DISCOVERED);
+        assert_eq!(table.delivered.len(), 1);
+        assert!(table.delivered[0].contains(r#""protocolVersion":"2025-11-25""#));
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(super) fn endpoint(upstream: &str, url: &Uri, named: &Endpoint) -> Result<Ur
         Failure::new(Stage::Protocol, what).hint("check the URL's path, which often ends in /sse")
     };
     let said = std::str::from_utf8(&named.reference).map_err(|_| unreadable())?;
+    // No part of a URL wherever they stand (URL Standard, "URL parsing"), but they would hide what is.
+    let said = &*said.replace(['\t', '\n', '\r'], "");
     if redaction::clean(said, &*named.secrets) != said {
         // Used, it would put them into a URL, which everyone on the way writes down.
         let what =
@@ -96,7 +98,12 @@ mod tests {
 
     #[test]
     fn what_was_sent_is_neither_posted_to_nor_told() {
-        for said in ["/m?token=s3cr3t-token", "https://s3cr3t-token.example/", "/s3cr3t%2Dtoken"] {
+        for said in [
+            "/m?token=s3cr3t-token",
+            "https://s3cr3t-token.example/",
+            "/s3cr3t%2Dtoken",
+            "/s3cr3t\t-token",
+        ] {
             let failure = resolved(said).unwrap_err();
             assert!(failure.what().contains("repeats"), "{failure}");
             assert!(!format!("{failure:?}").contains("s3cr3t"), "{failure:?}");

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{Call, Kind, Stateless};
 use crate::mcp::{
+    edit,
     era::Era,
     exchange::{Command, ExchangeId},
     fault,
@@ -61,7 +62,9 @@ impl Stateless {
             return self.mismatched(Call { id: Some(meant), ..call }, line);
         }
         let line = match kind {
-            Kind::Discover if !self.shown_by_answer(code, error.is_none()) => self.too_old(&meant),
+            Kind::Discover if !self.shown_by_answer(code, discovers(message)) => {
+                self.too_old(&meant)
+            }
             Kind::Tools => match self.annotations.learn(message).without {
                 Some(without) => Message::parse(without).map_or(line, |without| without.line()),
                 None => line,
@@ -71,11 +74,18 @@ impl Stateless {
         self.answer(&meant, line);
     }
 
-    /// What the answer to a probe shows (stdio, "Backward Compatibility"): a result, or one of the
-    /// errors that this era has, are modern; anything else is not.
-    fn shown_by_answer(&mut self, code: Option<i64>, result: bool) -> bool {
-        let modern = result || code.is_some_and(refusal::is_modern);
+    /// What the answer to a probe shows (stdio, "Backward Compatibility"): a result of this era, or one
+    /// of the errors that it has, are modern; anything else is not.
+    fn shown_by_answer(&mut self, code: Option<i64>, discovers: bool) -> bool {
+        let modern = discovers || code.is_some_and(refusal::is_modern);
         self.shown(if modern { Era::Modern } else { Era::Legacy });
         modern
     }
+}
+
+/// Whether a result can be one of `server/discover`: some old servers answer whatever they do not know
+/// with an empty one.
+pub(in crate::mcp) fn discovers(message: &Message) -> bool {
+    let said = |name| edit::member(message.bytes(), &["result", name]).is_some();
+    said("supportedVersions") || said("resultType")
 }

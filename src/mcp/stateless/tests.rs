@@ -339,6 +339,14 @@ fn a_probe_is_refused_where_the_upstream_is_of_the_other_era() {
         let did = table.server(exchange, &error("1", code));
         assert!(old(&did), "{code}: {did:?}");
     }
+    // What is no `DiscoverResult` says no more.
+    for result in ["{}", "null", r#"{"tools":[]}"#] {
+        let mut table = Table::new();
+        let exchange = table.posts(&probe);
+        let said = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
+        let did = table.server(exchange, &said);
+        assert!(old(&did), "{result}: {did:?}");
+    }
 }
 
 #[test]

@@ -36,42 +36,44 @@ impl Backward {
         let failed = error.is_some();
         let cacheable = CACHEABLE.contains(&&*request.method);
         let leg = self.legs.get(&request.leg);
-        let server = leg.and_then(|leg| leg.server.as_ref()?.info.clone());
-        let upstream = self.upstream.clone();
-        self.answer(key, |id| {
+        let server = leg.and_then(|leg| leg.server.as_ref()?.info.as_deref());
+        let line = request.client.as_ref().map(|id| {
             let line = match (failed, not_found) {
                 (true, false) => readdressed(id, message, &[]),
                 (true, true) => {
                     let code = Cow::Owned(INVALID_PARAMS.to_string());
                     readdressed(id, message, &[Edit::Set(&["error", "code"], code)])
                 }
-                (false, _) => completed(id, message, cacheable, server.as_deref()),
+                (false, _) => completed(id, message, cacheable, server),
             };
-            line.unwrap_or_else(|| fault::answer(id, &outcome::unanswered(&upstream)))
+            line.unwrap_or_else(|| fault::answer(id, &outcome::unanswered(&self.upstream)))
         });
+        self.answer(key, |_| line.unwrap_or_default());
     }
 }
 
 /// A result as a server of 2026-07-28 gives it.
 fn completed(id: &Id, message: &Message, cacheable: bool, server: Option<&str>) -> Option<Bytes> {
     let set = |path, raw| Edit::Set(path, Cow::Borrowed(raw));
-    let mut edits = vec![set(&["result", "resultType"], r#""complete""#)];
+    let named: &[&str] = &["result", "_meta", SERVER_INFO];
+    let mut edits = Vec::with_capacity(5);
+    edits.push(set(&["result", "resultType"], r#""complete""#));
     if cacheable {
         edits.push(set(&["result", "ttlMs"], "0"));
         edits.push(set(&["result", "cacheScope"], r#""private""#));
     }
-    let unnamed = edits.clone();
-    let named: &[&str] = &["result", "_meta", SERVER_INFO];
+    let unnamed = edits.len();
     edits.extend(server.map(|server| set(named, server)));
     // What has no room for these, a result that is no object or a `_meta` that is none, goes without.
     readdressed(id, message, &edits)
-        .or_else(|| readdressed(id, message, &unnamed))
+        .or_else(|| readdressed(id, message, &edits[..unnamed]))
         .or_else(|| readdressed(id, message, &[]))
 }
 
 /// A response under the id that the client has for its request, with more `edits`.
 fn readdressed(id: &Id, message: &Message, edits: &[Edit<'_>]) -> Option<Bytes> {
-    let mut all = vec![Edit::Set(&["id"], Cow::Borrowed(id.token()))];
+    let mut all = Vec::with_capacity(edits.len() + 1);
+    all.push(Edit::Set(&["id"], Cow::Borrowed(id.token())));
     all.extend(edits.iter().cloned());
     edited(message.bytes(), &all)
 }

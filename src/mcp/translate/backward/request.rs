@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::said::{Capable, Level, MODERN_KEYS, Said};
 use crate::mcp::{
-    edit::{Edit, edited},
+    edit::Edit,
     message::{Id, Message},
 };
 
@@ -105,7 +105,7 @@ impl Request {
         // The client may use its token again while this call is held.
         let token: &[&str] = &["params", "_meta", "progressToken"];
         edits.extend(self.token.is_some().then(|| Edit::Set(token, Cow::Owned(key.to_string()))));
-        Message::parse(edited(self.message.bytes(), &edits)?).ok()
+        self.message.edited(&edits)
     }
 
     /// Notes a question; its name is unlike that of any other of this request.
@@ -120,14 +120,13 @@ impl Request {
 pub(super) fn told(message: &Message) -> Message {
     let of_meta = MODERN_KEYS.map(|key| ["params", "_meta", key]);
     let edits: Vec<_> = of_meta.iter().map(|path| Edit::Remove(path)).collect();
-    let without = edited(message.bytes(), &edits).and_then(|it| Message::parse(it).ok());
-    without.unwrap_or_else(|| message.clone())
+    message.edited(&edits).unwrap_or_else(|| message.clone())
 }
 
 /// The client's word that a request is cancelled, about the one that has the number `key`.
 pub(super) fn cancel(message: &Message, key: u64) -> Option<Message> {
     let id = Edit::Set(&["params", "requestId"], Cow::Owned(key.to_string()));
-    Message::parse(edited(message.bytes(), &[id])?).ok()
+    message.edited(&[id])
 }
 
 /// The number that an id of ours is.

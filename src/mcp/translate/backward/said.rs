@@ -3,11 +3,11 @@
 //!
 //! Values are read as raw JSON and judged one by one, so that each refusal names what it is about.
 
-use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use super::words::{Refused, VERSION};
 use crate::mcp::{
+    edit::picked,
     message::Message,
     metadata::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, LOG_LEVELS, PROTOCOL_VERSION, text},
 };
@@ -50,73 +50,51 @@ pub(super) struct Capable {
     pub(super) roots: bool,
 }
 
-#[derive(Deserialize)]
-struct Request<'a> {
-    #[serde(borrow)]
-    params: Params<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Params<'a> {
-    #[serde(borrow, rename = "_meta")]
-    meta: Meta<'a>,
-    #[serde(borrow, default)]
-    request_state: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    input_responses: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    notifications: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Meta<'a> {
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
-    version: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientInfo")]
-    info: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
-    capabilities: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
-    level: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "progressToken")]
-    token: Option<&'a RawValue>,
-}
+/// The rest of `params`, in this order.
+const MEMBERS: [&str; 4] = ["_meta", "requestState", "inputResponses", "notifications"];
 
 impl<'a> Said<'a> {
     /// What `message` says.
     pub(super) fn by(message: &'a Message) -> Result<Self, Refused> {
-        let request: Option<Request<'_>> = serde_json::from_slice(message.bytes()).ok();
-        let params = request.map(|request| request.params);
-        let meta = params.as_ref().map(|params| &params.meta);
-        let version = meta.and_then(|meta| text(meta.version?));
-        let (Some(version), Some(params)) = (version, &params) else {
+        let params = picked(message.bytes(), &["params"], MEMBERS);
+        let [meta, state, responses, notifications] = params.unwrap_or_default();
+        let [version, info, capabilities, level] = MODERN_KEYS;
+        let names = [version, info, capabilities, level, "progressToken"];
+        let meta = meta.and_then(|meta| picked(meta.as_bytes(), &[], names));
+        let [version, info, capabilities, level, token] = meta.unwrap_or_default().map(there);
+        let Some(version) = version.and_then(raw).and_then(text) else {
             return Err(missing(PROTOCOL_VERSION));
         };
         if version != VERSION {
             return Err(Refused::unsupported(&version));
         }
-        let meta = &params.meta;
-        let capabilities = meta.capabilities.map(RawValue::get).filter(|raw| is_object(raw));
+        let capabilities = capabilities.filter(|raw| is_object(raw));
         let capabilities = capabilities.ok_or_else(|| missing(CLIENT_CAPABILITIES))?;
-        let info = meta.info.map(RawValue::get);
         if info.is_some_and(|info| !is_object(info)) {
             return Err(Refused::params(format!("_meta[\"{CLIENT_INFO}\"] is not an object")));
         }
-        let level = meta.level.map(|level| Level::read(level).ok_or_else(bad_level)).transpose()?;
+        let read = |level| raw(level).and_then(Level::read).ok_or_else(bad_level);
+        let [state, responses, notifications] =
+            [state, responses, notifications].map(|it| there(it).and_then(raw));
         Ok(Self {
             identity: Identity { info, capabilities },
-            level,
+            level: level.map(read).transpose()?,
             // "MUST be a string or integer value" (patterns/progress, "Progress Flow").
-            token: meta
-                .token
-                .map(RawValue::get)
-                .filter(|raw| !raw.starts_with(['{', '[', 't', 'f'])),
-            state: params.request_state,
-            responses: params.input_responses,
-            notifications: params.notifications,
+            token: token.filter(|raw| !raw.starts_with(['{', '[', 't', 'f'])),
+            state,
+            responses,
+            notifications,
         })
     }
+}
+
+/// What is `null` is not there.
+fn there(raw: Option<&str>) -> Option<&str> {
+    raw.filter(|raw| *raw != "null")
+}
+
+fn raw(text: &str) -> Option<&RawValue> {
+    serde_json::from_str(text).ok()
 }
 
 impl Identity<'_> {

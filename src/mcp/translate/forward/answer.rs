@@ -3,19 +3,15 @@
 //!
 //! Pure edits of lines; what they do not name passes byte for byte.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeSet, HashMap},
-};
+use std::{borrow::Cow, collections::BTreeSet};
 
 use bytes::Bytes;
-use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{json, value::RawValue};
 
 use super::{profile::MODERN, tools};
 use crate::mcp::{
     edit::{self, Edit},
-    message::{self, Id},
+    message::Id,
     metadata::{SERVER_INFO, SUBSCRIPTION_ID},
     refusal::{
         self, HEADER_MISMATCH, INVALID_PARAMS, MISSING_CAPABILITY, RESOURCE_NOT_FOUND,
@@ -27,41 +23,23 @@ use crate::mcp::{
 #[derive(Debug, Default)]
 pub(super) struct Reading<'a> {
     /// `resultType`; complete where there is none.
-    pub(super) kind: Option<Cow<'a, str>>,
-    meta: Option<&'a RawValue>,
+    pub(super) kind: Option<String>,
+    /// Raw JSON, as is the next.
+    meta: Option<&'a str>,
     /// `structuredContent`, `null` included.
-    structured: Option<&'a RawValue>,
+    structured: Option<&'a str>,
 }
 
-/// Reads the result in `line`.
+/// Reads the result in `line`, which may be large and is looked through once.
 pub(super) fn result(line: &[u8]) -> Reading<'_> {
-    #[derive(Deserialize)]
-    struct Response<'a> {
-        #[serde(borrow)]
-        result: Fields<'a>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Fields<'a> {
-        #[serde(borrow, default)]
-        result_type: Option<Cow<'a, str>>,
-        #[serde(borrow, default, rename = "_meta")]
-        meta: Option<&'a RawValue>,
-        #[serde(borrow, default, deserialize_with = "message::present")]
-        structured_content: Option<&'a RawValue>,
-    }
-    let response: Option<Response<'_>> = serde_json::from_slice(line).ok();
-    let fields = response.map(|response| response.result);
-    let read = |Fields { result_type: kind, meta, structured_content: structured }| Reading {
-        kind,
-        meta,
-        structured,
-    };
-    fields.map(read).unwrap_or_default()
+    let names = ["resultType", "_meta", "structuredContent"];
+    let [kind, meta, structured] = edit::picked(line, &["result"], names).unwrap_or_default();
+    let kind = kind.and_then(|raw| serde_json::from_str(raw).ok());
+    Reading { kind, meta, structured }
 }
 
 /// The edits that take a result out of its era.
-pub(super) fn removals(meta: Option<&RawValue>) -> Vec<Edit<'static>> {
+pub(super) fn removals(meta: Option<&str>) -> Vec<Edit<'static>> {
     let mut edits = vec![
         Edit::Remove(&["result", "resultType"]),
         Edit::Remove(&["result", "ttlMs"]),
@@ -169,7 +147,7 @@ pub(super) fn supported(error: &[u8]) -> Vec<String> {
 /// A notification of a subscription's stream without the subscription's id.
 pub(super) fn unsubscribed(line: &Bytes) -> Bytes {
     let meta = edit::member(line, &["params", "_meta"]);
-    let edit = match only(meta, SUBSCRIPTION_ID) {
+    let edit = match only(meta.map(RawValue::get), SUBSCRIPTION_ID) {
         Some(true) => Edit::Remove(&["params", "_meta"]),
         Some(false) => Edit::Remove(&["params", "_meta", SUBSCRIPTION_ID]),
         None => return line.clone(),
@@ -179,9 +157,9 @@ pub(super) fn unsubscribed(line: &Bytes) -> Bytes {
 
 /// Whether `name` is the only member of the object `meta`; none where there is no such object or
 /// member.
-fn only(meta: Option<&RawValue>, name: &str) -> Option<bool> {
-    let members: HashMap<String, IgnoredAny> = serde_json::from_str(meta?.get()).ok()?;
-    members.contains_key(name).then_some(members.len() == 1)
+fn only(meta: Option<&str>, name: &str) -> Option<bool> {
+    let members = edit::members(meta?)?;
+    members.iter().any(|(it, _)| it == name).then_some(members.len() == 1)
 }
 
 /// The line that answers request `id` with nothing in particular.

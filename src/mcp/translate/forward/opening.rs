@@ -85,7 +85,7 @@ impl Forward {
         // The specification wants both members, where the server has said neither.
         let unnamed = || json!({"name": self.upstream, "version": "unknown"}).to_string();
         let info = info.map_or_else(|| unnamed().into(), |info| Cow::Borrowed(info.get()));
-        let mut edits = answer::removals(read.meta);
+        let mut edits = answer::removals(read.meta.map(RawValue::get));
         edits.push(Edit::Remove(&["result", "supportedVersions"]));
         if !read.capabilities.is_some_and(|it| it.get().starts_with('{')) {
             edits.push(Edit::Set(&["result", "capabilities"], "{}".into()));

@@ -93,11 +93,10 @@ impl Profile {
             .zip(values)
             .filter_map(|(path, value)| value.map(|value| Edit::Set(path.as_slice(), value)));
         let edits: Vec<Edit<'_>> = said.collect();
-        let text = match edit::edited(message.bytes(), &edits) {
-            Some(text) => text,
-            None => edit::edited(&without_nulls(message.bytes())?, &edits)?,
-        };
-        Message::parse(text).ok()
+        match message.edited(&edits) {
+            Some(stamped) => Some(stamped),
+            None => Message::parse(without_nulls(message.bytes())?).ok()?.edited(&edits),
+        }
     }
 
     /// The `_meta` of a request of our own in the client's name.

@@ -20,6 +20,7 @@ use crate::{
         exchange::{Command, End, Event, ExchangeId, Limits, Position, Timer},
         message::Message,
         refusal::Refusal,
+        translate::odd,
     },
 };
 
@@ -180,6 +181,23 @@ fn requests_say_all_of_themselves_and_keep_what_they_said() {
     let did = table.server(exchange, &result(&json!(1), answer));
     assert_eq!(said(&did), result(&json!(1), r#"{"content":[ 1.0 ],"x":{"resultType":1}}"#));
     assert_eq!(table.server(exchange, &result(&json!(1), answer)), [], "a second answer");
+}
+
+/// What is not named by an edit keeps every byte, however large it is.
+#[test]
+fn large_results_are_not_serialised_again() {
+    let odd = odd::members();
+    let info = r#""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s","version":"2"}}"#;
+    for (given, expected) in [
+        (format!(r#"{{"resultType":"complete", {odd},{info}}}"#), format!("{{{odd}}}")),
+        (format!(r#"{{ {odd} , "ttlMs":5, "cacheScope":"public" }}"#), format!("{{ {odd} }}")),
+        (format!("{{{odd}}}"), format!("{{{odd}}}")),
+    ] {
+        let mut table = Table::initialized("{}");
+        let (exchange, _) = posted(&table.client(&call(1)));
+        let did = table.server(exchange, &result(&json!(1), &given));
+        assert!(said(&did) == result(&json!(1), &expected), "its bytes have changed");
+    }
 }
 
 /// changelog, major 5: what this era took away is answered here.

@@ -197,3 +197,31 @@ fn at_its_end_the_sidecar_ends_its_sessions() {
     scene.upstream.wait_for_request(|seen| seen.method == "DELETE");
     ends(scene);
 }
+
+#[test]
+fn what_is_spoken_for_is_logged_and_bounded_like_everything_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access");
+    let flags = ["--access-log", log.to_str().unwrap(), "--max-message", "4KiB"];
+    let scene = scene(false, &flags);
+    result(&scene.sidecar.ask(stated_call(&json!(1), "echo", &json!({}))), &json!(1));
+    let mut left = scene.sidecar.connect();
+    left.write(stated_call(&json!(2), "wait", &json!({"gate": "never"})));
+    scene.upstream.wait_for(|all| all.iter().any(|it| it.tool() == Some("wait")));
+    drop(left);
+    scene.upstream.wait_for_method("notifications/cancelled");
+    let long = stated_call(&json!(3), "echo", &json!({"text": "x".repeat(5000)}));
+    assert_eq!(scene.sidecar.ask(long).status, 413);
+    let foreign = stated_call(&json!(4), "count", &json!({"n": 1}));
+    let foreign =
+        foreign.replace("Host: localhost", "Host: localhost\r\nOrigin: https://evil.example");
+    assert_eq!(scene.sidecar.ask(foreign).status, 403);
+    assert_eq!(scene.upstream.ran(1), 0);
+    assert_eq!(scene.sidecar.finish(), ["too_long", "origin"]);
+    let said = std::fs::read_to_string(log).unwrap();
+    let lines: Vec<Value> = said.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    let of = |name: &str| lines.iter().map(|line| line[name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("status"), [json!(200), Value::Null, json!(413), json!(403)], "{said}");
+    assert_eq!(of("outcome")[..2], [json!("answered"), json!("aborted")]);
+    assert_eq!(of("name")[..2], [json!("echo"), json!("wait")]);
+}

@@ -1,6 +1,7 @@
 //! What passes, and what is changed in it.
 
 use super::*;
+use crate::mcp::translate::odd;
 
 #[test]
 fn a_request_loses_what_is_of_its_revision_alone() {
@@ -71,6 +72,23 @@ fn a_result_is_spliced_and_line_ends_in_it_are_not_passed() {
     let line = std::str::from_utf8(line).unwrap();
     assert!(line.contains("\"a\":1.00, \"b\":1e3"), "{line}");
     assert!(!line.contains('\n'));
+}
+
+/// What no edit names keeps every byte, however large it is.
+#[test]
+fn large_results_are_not_serialised_again() {
+    let odd = odd::members();
+    let mut table = Table::ready();
+    let (exchange, id) = table.calls(&request("c", "tools/call", json!({})));
+    let text = format!(r#"{{"jsonrpc" : "2.0","result":{{ {odd} }},"id":{id}, "x":1.0}}"#);
+    let commands = table
+        .machine
+        .handle(Event::FromServer(exchange, Message::parse(Bytes::from(text)).unwrap()));
+    let [Command::Deliver(line)] = &commands[..] else { panic!("it is not one line") };
+    let added = r#""resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"old","version":"1.0"}}"#;
+    let expected =
+        format!(r#"{{"jsonrpc" : "2.0","result":{{ {odd} ,{added}}},"id":"c", "x":1.0}}"#);
+    assert!(line == expected.as_bytes(), "its bytes have changed");
 }
 
 /// changelog, minor 6.

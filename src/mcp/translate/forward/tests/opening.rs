@@ -26,9 +26,10 @@ fn initialize_is_answered_by_discovery() {
 
 #[test]
 fn a_server_without_a_name_is_called_by_its_origin() {
-    for (given, name) in
-        [("{}", "https://gw"), (r#"{"serverInfo":{"name":"old","version":"1"}}"#, "old")]
-    {
+    for (given, name) in [
+        (r#"{"resultType":"complete"}"#, "https://gw"),
+        (r#"{"resultType":"complete","serverInfo":{"name":"old","version":"1"}}"#, "old"),
+    ] {
         let mut table = Table::new();
         let (exchange, _) = posted(&table.client(&initialize(1, "{}")));
         let did = table.server(exchange, &result(&json!(1), given));
