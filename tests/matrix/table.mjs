@@ -12,7 +12,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const read = (...path) => readFileSync(join(here, ...path), 'utf8');
 
 const npm = (name) => JSON.parse(read('node_modules', name, 'package.json')).version;
-const pip = (name) => read('requirements.txt').match(new RegExp(`^${name}==(.+)$`, 'm'))[1];
+const pip = (name) => read('../sdk/requirements.txt').match(new RegExp(`^${name}==(.+)$`, 'm'))[1];
 const cargo = (name) => read('rmcp', 'Cargo.lock').match(new RegExp(`name = "${name}"\\nversion = "(.+)"`))[1];
 
 const V1 = `TypeScript SDK ${npm('@modelcontextprotocol/sdk')}`;
@@ -29,9 +29,9 @@ const CLIENTS = {
   inspector: [`Inspector ${npm('@modelcontextprotocol/inspector')}, its command line`, 'Speaks MCP up to 2025-11-25 (its default).'],
   'modern-only': [
     `Modern only: ${V2}`,
-    'Speaks 2026-07-28 and nothing else (`pin`). With `--protocol modern`: it asks `server/discover` first, and has nothing to fall back to when that is refused.',
+    'Speaks 2026-07-28 and nothing else (`pin`): it asks `server/discover` first, and has nothing to fall back to when that is refused. Hence `--protocol modern` before servers of the other era.',
   ],
-  'modern-only-python': [`Modern only: ${PYTHON}`, 'Speaks 2026-07-28 from its first request on, and asks nothing (`mode="2026-07-28"`).'],
+  'modern-only-python': [`Modern only: ${PYTHON}`, 'Speaks 2026-07-28 from its first request on, and asks nothing (`mode="2026-07-28"`). A WebSocket carries both eras as they are, hence `--protocol modern` there.'],
 };
 
 const SERVERS = {
@@ -82,8 +82,8 @@ function said(client, server) {
   } catch {}
   const heard = { verdicts: {} };
   for (const line of lines.split('\n').filter(Boolean).map((line) => JSON.parse(line))) {
-    if (line.era) heard.era = line.era;
-    else heard.verdicts[line.feature] = line;
+    if (line.feature) heard.verdicts[line.feature] = line;
+    else Object.assign(heard, line);
   }
   return heard;
 }
@@ -108,12 +108,15 @@ function cell(client, server, feature, verdicts) {
 }
 
 function way(client, server) {
-  const { era } = said(client, server);
+  const { era, flags } = said(client, server);
   if (!era) {
     failures.push(`${client} before ${server}: the client said nothing of its era`);
     return '?';
   }
-  return SERVERS[server][3].includes(era) ? era : `${era}, translated`;
+  const words = [era];
+  if (!SERVERS[server][3].includes(era)) words.push('translated');
+  if (flags) words.push(`with \`${flags}\``);
+  return words.join(', ');
 }
 
 // --- the document ---------------------------------------------------------------------------
@@ -154,8 +157,8 @@ function render() {
     '',
     '*legacy* is MCP up to 2025-11-25: `initialize` and sessions. *modern* is MCP since 2026-07-28: requests that',
     'say all of themselves. The row *era* tells what the client speaks before this server; *translated* means that',
-    'the server speaks the other era alone, and countersign translates. The flag `--protocol` is its default, `auto`,',
-    'where nothing else is said.',
+    'the server speaks the other era alone, and countersign translates. `--protocol` is its default, `auto`, where',
+    'nothing else is said.',
     '',
     '**ok**: it works. A number: it can\'t, and [why](#what-is-impossible).',
     '',
