@@ -12,7 +12,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const read = (...path) => readFileSync(join(here, ...path), 'utf8');
 
 const npm = (name) => JSON.parse(read('node_modules', name, 'package.json')).version;
-const pip = (name) => read('requirements.txt').match(new RegExp(`^${name}==(.+)$`, 'm'))[1];
+const pip = (name) => read('../sdk/requirements.txt').match(new RegExp(`^${name}==(.+)$`, 'm'))[1];
 const cargo = (name) => read('rmcp', 'Cargo.lock').match(new RegExp(`name = "${name}"\\nversion = "(.+)"`))[1];
 
 const V1 = `TypeScript SDK ${npm('@modelcontextprotocol/sdk')}`;
@@ -22,12 +22,16 @@ const RUST = `rmcp ${cargo('rmcp')}`;
 const EVERYTHING = `server-everything ${npm('@modelcontextprotocol/server-everything')}`;
 
 const CLIENTS = {
-  'typescript-1': [V1, 'up to 2025-11-25'],
-  'typescript-2': [V2, 'asks for the server\'s era, then speaks it (`versionNegotiation: auto`)'],
-  python: [PYTHON, 'asks for the server\'s era, then speaks it (its default)'],
-  rmcp: [RUST, 'opens with `initialize` (its default): up to 2025-11-25'],
-  inspector: [`Inspector ${npm('@modelcontextprotocol/inspector')}, its command line`, 'up to 2025-11-25 (its default)'],
-  'modern-only': [`Modern only: ${V2}`, '2026-07-28 and nothing else (`pin`); with `--protocol modern`: it can\'t fall back when its `server/discover` is refused'],
+  'typescript-1': [V1, 'Speaks MCP up to 2025-11-25.'],
+  'typescript-2': [V2, 'Asks for the server\'s era and speaks it (`mode: \'auto\'`).'],
+  python: [PYTHON, 'Asks for the server\'s era and speaks it (its default).'],
+  rmcp: [RUST, 'Opens with `initialize` (its default), so speaks MCP up to 2025-11-25.'],
+  inspector: [`Inspector ${npm('@modelcontextprotocol/inspector')}, its command line`, 'Speaks MCP up to 2025-11-25 (its default).'],
+  'modern-only': [
+    `Modern only: ${V2}`,
+    'Speaks 2026-07-28 and nothing else (`pin`): it asks `server/discover` first, and has nothing to fall back to when that is refused. Hence `--protocol modern` before servers of the other era.',
+  ],
+  'modern-only-python': [`Modern only: ${PYTHON}`, 'Speaks 2026-07-28 from its first request on, and asks nothing (`mode="2026-07-28"`). A WebSocket carries both eras as they are, hence `--protocol modern` there.'],
 };
 
 const SERVERS = {
@@ -43,7 +47,7 @@ const SERVERS = {
 const ERAS = { legacy: 'up to 2025-11-25', modern: '2026-07-28' };
 
 const FEATURES = {
-  list: ['list', '`tools/list`'],
+  list: ['list', 'tools, prompts, resources and their templates'],
   call: ['call', '`tools/call`, with characters that are escaped'],
   progress: ['progress', 'notifications of a call, in order and before its result'],
   resource: ['resource', '`resources/read`'],
@@ -56,7 +60,7 @@ const FEATURES = {
   elicitation_form: ['elicitation, form', 'the server asks for it in a call'],
   elicitation_url: ['elicitation, URL', 'the server asks for it in a call'],
   roots: ['roots', 'the server asks for them in a call'],
-  cancel: ['cancel', 'of a call in progress; the next call is answered'],
+  cancel: ['cancel', 'of a call in progress: the server is told, and the next call is answered'],
   result_1_mib: ['1 MiB result', 'of a call, byte for byte'],
   errors: ['error shapes', 'no such resource, no such method, a wrong argument'],
   shutdown: ['shutdown', 'the client leaves: no process stays, within 1.9 s'],
@@ -78,8 +82,8 @@ function said(client, server) {
   } catch {}
   const heard = { verdicts: {} };
   for (const line of lines.split('\n').filter(Boolean).map((line) => JSON.parse(line))) {
-    if (line.era) heard.era = line.era;
-    else heard.verdicts[line.feature] = line;
+    if (line.feature) heard.verdicts[line.feature] = line;
+    else Object.assign(heard, line);
   }
   return heard;
 }
@@ -104,12 +108,15 @@ function cell(client, server, feature, verdicts) {
 }
 
 function way(client, server) {
-  const { era } = said(client, server);
+  const { era, flags } = said(client, server);
   if (!era) {
     failures.push(`${client} before ${server}: the client said nothing of its era`);
     return '?';
   }
-  return SERVERS[server][3].includes(era) ? era : `${era}, translated`;
+  const words = [era];
+  if (!SERVERS[server][3].includes(era)) words.push('translated');
+  if (flags) words.push(`with \`${flags}\``);
+  return words.join(', ');
 }
 
 // --- the document ---------------------------------------------------------------------------
@@ -124,7 +131,7 @@ function table(client) {
   return [
     `## ${name}`,
     '',
-    `Speaks ${speaks}.`,
+    speaks,
     '',
     row('', ...servers.map((server) => SERVERS[server][0])),
     rule(servers.length + 1),
@@ -150,8 +157,8 @@ function render() {
     '',
     '*legacy* is MCP up to 2025-11-25: `initialize` and sessions. *modern* is MCP since 2026-07-28: requests that',
     'say all of themselves. The row *era* tells what the client speaks before this server; *translated* means that',
-    'the server speaks the other era alone, and countersign translates. The flag `--protocol` is its default, `auto`,',
-    'where nothing else is said.',
+    'the server speaks the other era alone, and countersign translates. `--protocol` is its default, `auto`, where',
+    'nothing else is said.',
     '',
     '**ok**: it works. A number: it can\'t, and [why](#what-is-impossible).',
     '',

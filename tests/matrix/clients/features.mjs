@@ -3,6 +3,7 @@
 // A line of JSON a feature goes to stdout: {"feature", "verdict", "why"}.
 
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 
 export const ROOTS = [{ uri: 'file:///srv/one', name: 'one' }];
 export const ANSWERS = {
@@ -41,10 +42,15 @@ const alive = (pid) => {
 
 const features = {
   async list(client) {
-    const names = (await client.tools()).map(({ name }) => name);
+    const names = (await client.list('tools')).map(({ name }) => name);
     for (const name of ['echo', 'trigger-sampling-request', 'trigger-elicitation-request', 'get-roots-list']) {
       assert.ok(names.includes(name), `no tool ${name} among ${names}`);
     }
+    const prompts = (await client.list('prompts')).map(({ name }) => name);
+    assert.ok(prompts.includes('args-prompt'), `no prompt args-prompt among ${prompts}`);
+    const templates = await client.list('resourceTemplates');
+    assert.ok(templates.some(({ uriTemplate }) => uriTemplate.startsWith('demo://resource/dynamic/text/')));
+    assert.ok((await client.list('resources')).length > 0, 'no resources');
   },
   async call(client) {
     const odd = 'line\nfeed, \u2028, "quote", \\, caf\u00e9 \u{1f980}';
@@ -54,8 +60,9 @@ const features = {
     const steps = [];
     const onprogress = ({ progress }) => steps.push(progress);
     await client.call('trigger-long-running-operation', { duration: 0.6, steps: 3 }, { onprogress });
-    // The last one is read together with the result, and this SDK may drop it then.
-    assert.deepEqual(steps.slice(0, 2), [1, 2]);
+    // The last one is read together with the result, and SDK 1 may drop it then; SDK 2 tells of a round
+    // of `input_required` as a step of its own.
+    assert.deepEqual([...new Set(steps)].slice(0, 2), [1, 2], `steps ${steps}`);
   },
   async resource(client) {
     assert.match((await client.read('demo://resource/dynamic/text/7')).contents[0].text, /Resource 7/);
@@ -115,6 +122,7 @@ const features = {
       onprogress: () => abort.abort('enough'),
     });
     await assert.rejects(long, /enough|abort/i);
+    await eventually('what the server writes when it is told', () => existsSync(process.env.MATRIX_CANCELLED));
     assert.equal(text(await client.call('echo', { message: 'still here' })), 'Echo: still here');
   },
   async result_1_mib(client) {

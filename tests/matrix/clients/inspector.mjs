@@ -37,6 +37,9 @@ const features = {
   async list() {
     const names = result(await ask('tools/list')).tools.map(({ name }) => name);
     assert.ok(names.includes('echo'), `no tool echo among ${names}`);
+    assert.ok(result(await ask('prompts/list')).prompts.length > 0, 'no prompts');
+    assert.ok(result(await ask('resources/list')).resources.length > 0, 'no resources');
+    assert.ok(result(await ask('resources/templates/list')).resourceTemplates.length > 0, 'no templates');
   },
   async call() {
     const odd = 'line\nfeed, \u2028, "quote", \\, caf\u00e9 \u{1f980}';

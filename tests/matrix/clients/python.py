@@ -1,6 +1,6 @@
-"""The official Python SDK. In its default mode it asks for the server's era first. A line of JSON a
-feature goes to stdout: {"feature", "verdict", "why"}.
-Usage: python.py COMMAND ARGUMENT...
+"""The official Python SDK. With `auto` it asks for the server's era first, with `modern` it speaks
+2026-07-28 and asks nothing. A line of JSON a feature goes to stdout: {"feature", "verdict", "why"}.
+Usage: python.py auto|modern COMMAND ARGUMENT...
 """
 
 import json
@@ -96,6 +96,10 @@ async def list_(client, _host):
     names = [tool.name for tool in (await client.list_tools()).tools]
     for name in ["echo", "trigger-sampling-request", "trigger-elicitation-request", "get-roots-list"]:
         assert name in names, f"no tool {name} among {names}"
+    assert "args-prompt" in [prompt.name for prompt in (await client.list_prompts()).prompts]
+    templates = [str(template.uri_template) for template in (await client.list_resource_templates()).resource_templates]
+    assert any(template.startswith("demo://resource/dynamic/text/") for template in templates), templates
+    assert (await client.list_resources()).resources, "no resources"
 
 
 async def call(client, _host):
@@ -184,6 +188,7 @@ async def cancel(client, _host):
         arguments = {"duration": 20, "steps": 100}
         await client.call_tool("trigger-long-running-operation", arguments, progress_callback=enough)
     assert scope.cancelled_caught, "the call ended by itself"
+    await eventually("what the server writes when it is told", lambda: os.path.exists(os.environ["MATRIX_CANCELLED"]))
     assert text(await client.call_tool("echo", {"message": "still here"})) == "Echo: still here"
 
 
@@ -221,16 +226,17 @@ def say(feature, error=None):
 
 
 async def main() -> None:
-    host = Host()
+    host, (mode, command, *arguments) = Host(), sys.argv[1:]
     token = {"MATRIX_TOKEN": os.environ["MATRIX_TOKEN"]}
     client = Client(
-        stdio_client(StdioServerParameters(command=sys.argv[1], args=sys.argv[2:], env=token)),
+        stdio_client(StdioServerParameters(command=command, args=arguments, env=token)),
         sampling_callback=host.sample,
         elicitation_callback=host.elicit,
         list_roots_callback=host.roots,
         logging_callback=host.log,
         log_level="debug",
         message_handler=host.hear,
+        mode="2026-07-28" if mode == "modern" else mode,
     )
     try:
         await client.__aenter__()

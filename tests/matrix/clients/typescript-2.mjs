@@ -38,7 +38,7 @@ await play(async () => {
   return {
     era: client.getProtocolEra(),
     pid: transport.pid,
-    tools: async () => (await client.listTools()).tools,
+    list: async (what) => (await client[`list${what[0].toUpperCase()}${what.slice(1)}`]())[what],
     call: (name, args = {}, options) => client.callTool({ name, arguments: args, ...(logs && { _meta: logs }) }, options),
     read: (uri) => client.readResource({ uri }),
     prompt: (name, args) => client.getPrompt({ name, arguments: args }),

@@ -11,6 +11,7 @@ import {
   inputRequired,
 } from '@modelcontextprotocol/server';
 import { z } from 'zod';
+import { cancelled, client } from './door.mjs';
 
 const says = (text) => ({ content: [{ type: 'text', text }] });
 const pause = (duration) => new Promise((resolve) => setTimeout(resolve, duration));
@@ -24,9 +25,13 @@ const asking = (request, reply) => (args, ctx) => {
 
 async function long({ duration, steps }, ctx) {
   const { progressToken } = ctx.mcpReq._meta ?? {};
+  const name = client();
   for (let progress = 1; progress <= steps; progress += 1) {
     await pause((duration / steps) * 1_000);
-    if (ctx.mcpReq.signal.aborted) break;
+    if (ctx.mcpReq.signal.aborted) {
+      cancelled(name);
+      break;
+    }
     if (progressToken === undefined) continue;
     await ctx.mcpReq.notify({ method: 'notifications/progress', params: { progressToken, progress, total: steps } });
   }
@@ -98,6 +103,7 @@ function offer() {
     { capabilities: { tools: {}, resources: { subscribe: true, listChanged: true }, prompts: {}, logging: {}, completions: {} } },
   );
   for (const [name, [inputSchema, reply]] of Object.entries(TOOLS)) server.registerTool(name, { inputSchema }, reply);
+  server.registerResource('note', 'demo://resource/note', {}, (uri) => ({ contents: [{ uri: uri.href, text: 'a note' }] }));
   const template = new ResourceTemplate('demo://resource/dynamic/text/{id}', { list: undefined });
   server.registerResource('text', template, {}, (uri, { id }) => ({
     contents: [{ uri: uri.href, text: `Resource ${id}` }],

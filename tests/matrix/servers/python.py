@@ -1,6 +1,7 @@
 """A server of the official Python SDK. It plays the tools of the reference server under their names,
 over Streamable HTTP of both eras (`http`) or over HTTP+SSE of 2024-11-05 alone (`sse`). Lets in only
-what has the bearer token of MATRIX_TOKEN, and writes the port it was given to the file MATRIX_PORT.
+what has the bearer token of MATRIX_TOKEN, with the client's name behind it, and writes the port it was
+given to the file MATRIX_PORT. A call that a client cancels is told by a file, too: the client waits for it.
 Usage: python.py http|sse
 """
 
@@ -21,8 +22,16 @@ from mcp.shared.exceptions import MCPDeprecationWarning
 from pydantic import BaseModel
 
 warnings.simplefilter("ignore", MCPDeprecationWarning)  # half of the features of before are deprecated
+TOKEN, PORT = f"Bearer {os.environ['MATRIX_TOKEN']}", os.environ["MATRIX_PORT"]
 WATCHED = "demo://resource/dynamic/text/9"
 server = MCPServer("matrix-python")
+
+
+def cancelled(authorization: str) -> None:
+    """That a call of this client's was cancelled has reached the server."""
+    name = authorization.removeprefix(f"{TOKEN}.")
+    with open(PORT.removesuffix("port") + f"{name}.cancelled", "w", encoding="utf-8"):
+        pass
 
 
 @server.tool()
@@ -32,9 +41,13 @@ def echo(message: str) -> str:
 
 @server.tool("trigger-long-running-operation")
 async def long(duration: float, steps: int, ctx: Context) -> str:
-    for done in range(1, steps + 1):
-        await anyio.sleep(duration / steps)
-        await ctx.report_progress(done, steps)
+    try:
+        for done in range(1, steps + 1):
+            await anyio.sleep(duration / steps)
+            await ctx.report_progress(done, steps)
+    except anyio.get_cancelled_exc_class():
+        cancelled(ctx.headers["authorization"])
+        raise
     return "done"
 
 
@@ -105,6 +118,11 @@ def resource(id: str) -> str:
     return f"Resource {id}"
 
 
+@server.resource("demo://resource/note")
+def note() -> str:
+    return "a note"
+
+
 @server.prompt("args-prompt")
 def prompt(city: str) -> str:
     return f"What's weather in {city}?"
@@ -142,10 +160,10 @@ server._lowlevel_server.create_initialization_options = partial(
 
 def guarded(app):
     """Only who has the token comes in."""
-    expected = (b"authorization", f"Bearer {os.environ['MATRIX_TOKEN']}".encode())
 
     async def door(scope, receive, send):
-        if scope["type"] == "http" and expected not in scope["headers"]:
+        sent = dict(scope.get("headers", [])).get(b"authorization", b"")
+        if scope["type"] == "http" and not sent.startswith(f"{TOKEN}.".encode()):
             await send({"type": "http.response.start", "status": 401, "headers": []})
             await send({"type": "http.response.body", "body": b""})
             return
@@ -157,10 +175,9 @@ def guarded(app):
 def main() -> None:
     app = server.sse_app() if sys.argv[1] == "sse" else server.streamable_http_app()
     listening = socket.create_server(("127.0.0.1", 0))
-    port = os.environ["MATRIX_PORT"]
-    with open(f"{port}.new", "w", encoding="utf-8") as file:
+    with open(f"{PORT}.new", "w", encoding="utf-8") as file:
         file.write(str(listening.getsockname()[1]))
-    os.rename(f"{port}.new", port)
+    os.rename(f"{PORT}.new", PORT)
     config = uvicorn.Config(guarded(app), log_level="warning", timeout_graceful_shutdown=1)
     uvicorn.Server(config).run(sockets=[listening])
 

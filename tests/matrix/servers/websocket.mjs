@@ -1,6 +1,7 @@
 // The reference server over WebSocket: one message a text frame, subprotocol `mcp`, as the
 // TypeScript SDK's WebSocketClientTransport has it; the SDK has no server for it.
 
+import { AsyncResource } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import { WebSocketServer } from 'ws';
 import { createServer } from '@modelcontextprotocol/server-everything/dist/server/index.js';
@@ -13,7 +14,8 @@ class Transport {
   }
 
   async start() {
-    this.socket.on('message', (data) => this.onmessage?.(JSON.parse(data.toString())));
+    // Bound to the handshake: it says for whom a message is handled.
+    this.socket.on('message', AsyncResource.bind((data) => this.onmessage?.(JSON.parse(data.toString()))));
     this.socket.on('close', () => this.onclose?.());
     this.socket.on('error', (error) => this.onerror?.(error));
   }

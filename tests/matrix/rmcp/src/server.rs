@@ -1,8 +1,10 @@
 //! A server of the official Rust SDK, over Streamable HTTP of both eras. It plays the tools of the
-//! reference server under their names. Lets in only what has the bearer token of MATRIX_TOKEN, and
-//! writes the port it was given to the file MATRIX_PORT.
+//! reference server under their names. Lets in only what has the bearer token of MATRIX_TOKEN, with the
+//! client's name behind it, and writes the port it was given to the file MATRIX_PORT. A call that a
+//! client cancels is told by a file, too: the client waits for it.
 
-#![allow(deprecated)] // half of the features of before are deprecated
+#![allow(deprecated, reason = "half of the features of before are deprecated")]
+#![allow(clippy::disallowed_methods, reason = "what a test is told comes by the environment")]
 
 use std::{
     env, fs,
@@ -12,7 +14,7 @@ use std::{
 
 use axum::{
     extract::Request,
-    http::{StatusCode, header::AUTHORIZATION},
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -49,7 +51,8 @@ type Context = RequestContext<RoleServer>;
 
 /// The SDK's types are not made by hand outside of it: they are read from what goes over the wire.
 fn wire<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, ErrorData> {
-    serde_json::from_value(value).map_err(|error| ErrorData::internal_error(error.to_string(), None))
+    serde_json::from_value(value)
+        .map_err(|error| ErrorData::internal_error(error.to_string(), None))
 }
 
 /// A result, whole at once.
@@ -73,14 +76,16 @@ impl Server {
 
     async fn long(&self, arguments: &Value, context: &Context) -> Result<(), ErrorData> {
         let steps = arguments["steps"].as_u64().unwrap_or(1);
-        let pause = Duration::from_secs_f64(arguments["duration"].as_f64().unwrap_or(1.0) / steps as f64);
+        let pause =
+            Duration::from_secs_f64(arguments["duration"].as_f64().unwrap_or(1.0) / steps as f64);
         for step in 1..=steps {
             tokio::time::sleep(pause).await;
             if context.ct.is_cancelled() {
-                break;
+                return cancelled(context);
             }
             if let Some(token) = context.meta.get_progress_token() {
-                let progress = json!({"progressToken": token, "progress": step as f64, "total": steps as f64});
+                let progress =
+                    json!({"progressToken": token, "progress": step as f64, "total": steps as f64});
                 context.peer.notify_progress(wire(progress)?).await.map_err(failed)?;
             }
         }
@@ -117,6 +122,20 @@ impl Server {
     }
 }
 
+/// The client that this header is of, if it knows the token.
+fn client(headers: &HeaderMap) -> Option<String> {
+    let known = format!("Bearer {}.", env::var("MATRIX_TOKEN").ok()?);
+    Some(headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix(&known)?.to_owned())
+}
+
+/// That a call of this client's was cancelled has reached the server.
+fn cancelled(context: &Context) -> Result<(), ErrorData> {
+    let name = context.extensions.get::<Parts>().and_then(|request| client(&request.headers));
+    let port = env::var("MATRIX_PORT").unwrap_or_default();
+    let path = format!("{}{}.cancelled", port.trim_end_matches("port"), name.unwrap_or_default());
+    fs::write(path, "").map_err(|error| ErrorData::internal_error(error.to_string(), None))
+}
+
 fn is_modern(context: &Context) -> bool {
     context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
 }
@@ -151,9 +170,9 @@ async fn ask(question: Value, context: &Context) -> Result<Value, ErrorData> {
         Some("sampling/createMessage") => {
             serde_json::to_value(context.peer.create_message(wire(params)?).await.map_err(failed)?)
         }
-        Some("elicitation/create") => {
-            serde_json::to_value(context.peer.create_elicitation(wire(params)?).await.map_err(failed)?)
-        }
+        Some("elicitation/create") => serde_json::to_value(
+            context.peer.create_elicitation(wire(params)?).await.map_err(failed)?,
+        ),
         _ => serde_json::to_value(context.peer.list_roots().await.map_err(failed)?),
     };
     answer.map_err(|error| ErrorData::internal_error(error.to_string(), None))
@@ -162,9 +181,13 @@ async fn ask(question: Value, context: &Context) -> Result<Value, ErrorData> {
 fn reply(tool: &str, answer: &Value) -> String {
     match tool {
         "trigger-sampling-request" => format!("LLM sampling result: {}", answer["content"]),
-        "trigger-elicitation-request" => format!("{}: {}", answer["action"], answer["content"]["name"]),
+        "trigger-elicitation-request" => {
+            format!("{}: {}", answer["action"], answer["content"]["name"])
+        }
         "trigger-url-elicitation" if answer["action"] == "accept" => "completed".to_owned(),
-        "get-roots-list" => format!("{} total\n{answer}", answer["roots"].as_array().map_or(0, Vec::len)),
+        "get-roots-list" => {
+            format!("{} total\n{answer}", answer["roots"].as_array().map_or(0, Vec::len))
+        }
         _ => format!("{}", answer["action"]),
     }
 }
@@ -180,10 +203,15 @@ impl ServerHandler for Server {
             .enable_resources_list_changed()
             .enable_resources_subscribe()
             .build();
-        ServerConfig::new(capabilities).with_server_info(Implementation::new("matrix-rmcp", "1.0.0"))
+        ServerConfig::new(capabilities)
+            .with_server_info(Implementation::new("matrix-rmcp", "1.0.0"))
     }
 
-    async fn list_tools(&self, _: Option<PaginatedRequestParams>, _: Context) -> Result<ListToolsResult, ErrorData> {
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: Context,
+    ) -> Result<ListToolsResult, ErrorData> {
         let tools = TOOLS.map(|(name, required)| {
             let properties: serde_json::Map<_, _> = required.iter().map(|name| (name.to_string(), json!({}))).collect();
             json!({"name": name, "inputSchema": {"type": "object", "properties": properties, "required": required}})
@@ -191,7 +219,11 @@ impl ServerHandler for Server {
         complete(json!({"tools": tools}))
     }
 
-    async fn call_tool(&self, request: CallToolRequestParams, context: Context) -> Result<CallToolResponse, ErrorData> {
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: Context,
+    ) -> Result<CallToolResponse, ErrorData> {
         let tool = request.name.as_ref();
         let arguments = Value::Object(request.arguments.unwrap_or_default());
         let Some((_, required)) = TOOLS.iter().find(|(name, _)| *name == tool) else {
@@ -213,44 +245,85 @@ impl ServerHandler for Server {
             return Ok(says(reply(tool, &answer)));
         }
         match tool {
-            "echo" => return Ok(says(format!("Echo: {}", arguments["message"].as_str().unwrap_or_default()))),
+            "echo" => {
+                return Ok(says(format!(
+                    "Echo: {}",
+                    arguments["message"].as_str().unwrap_or_default()
+                )));
+            }
             "trigger-long-running-operation" => self.long(&arguments, &context).await?,
             _ => self.tell(tool, &context).await?,
         }
         Ok(says("done"))
     }
 
-    async fn list_resources(&self, _: Option<PaginatedRequestParams>, _: Context) -> Result<ListResourcesResult, ErrorData> {
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: Context,
+    ) -> Result<ListResourcesResult, ErrorData> {
         complete(json!({"resources": [{"uri": WATCHED, "name": "watched"}]}))
     }
 
-    async fn read_resource(&self, request: ReadResourceRequestParams, _: Context) -> Result<ReadResourceResponse, ErrorData> {
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: Context,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        complete(
+            json!({"resourceTemplates": [{"uriTemplate": "demo://resource/dynamic/text/{id}", "name": "text"}]}),
+        )
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _: Context,
+    ) -> Result<ReadResourceResponse, ErrorData> {
         let Some(number) = request.uri.strip_prefix("demo://resource/dynamic/text/") else {
-            return Err(ErrorData::resource_not_found("no such resource", Some(json!({"uri": request.uri}))));
+            return Err(ErrorData::resource_not_found(
+                "no such resource",
+                Some(json!({"uri": request.uri})),
+            ));
         };
-        let result: ReadResourceResult =
-            complete(json!({"contents": [{"uri": request.uri, "text": format!("Resource {number}")}]}))?;
+        let result: ReadResourceResult = complete(
+            json!({"contents": [{"uri": request.uri, "text": format!("Resource {number}")}]}),
+        )?;
         Ok(result.into())
     }
 
-    async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: Context) -> Result<ListPromptsResult, ErrorData> {
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: Context,
+    ) -> Result<ListPromptsResult, ErrorData> {
         complete(json!({"prompts": [
             {"name": "args-prompt", "arguments": [{"name": "city", "required": true}]},
             {"name": "completable-prompt", "arguments": [{"name": "department", "required": true}]},
         ]}))
     }
 
-    async fn get_prompt(&self, request: GetPromptRequestParams, _: Context) -> Result<GetPromptResponse, ErrorData> {
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        _: Context,
+    ) -> Result<GetPromptResponse, ErrorData> {
         let city = request.arguments.unwrap_or_default().remove("city").unwrap_or_default();
         let text = format!("What's weather in {}?", city.as_str().unwrap_or_default());
-        let result: GetPromptResult =
-            complete(json!({"messages": [{"role": "user", "content": {"type": "text", "text": text}}]}))?;
+        let result: GetPromptResult = complete(
+            json!({"messages": [{"role": "user", "content": {"type": "text", "text": text}}]}),
+        )?;
         Ok(result.into())
     }
 
-    async fn complete(&self, request: CompleteRequestParams, _: Context) -> Result<CompleteResult, ErrorData> {
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        _: Context,
+    ) -> Result<CompleteResult, ErrorData> {
         let departments = ["Engineering", "Sales", "Marketing", "Support"];
-        let values: Vec<_> = departments.iter().filter(|name| name.starts_with(&request.argument.value)).collect();
+        let values: Vec<_> =
+            departments.iter().filter(|name| name.starts_with(&request.argument.value)).collect();
         complete(json!({"completion": {"values": values}}))
     }
 
@@ -266,7 +339,10 @@ impl ServerHandler for Server {
         Ok(())
     }
 
-    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
         Some(requested.clone())
     }
 
@@ -279,10 +355,9 @@ impl ServerHandler for Server {
 }
 
 async fn door(request: Request, next: Next) -> Response {
-    let expected = format!("Bearer {}", env::var("MATRIX_TOKEN").unwrap_or_default());
-    match request.headers().get(AUTHORIZATION) {
-        Some(sent) if sent.as_bytes() == expected.as_bytes() => next.run(request).await,
-        _ => StatusCode::UNAUTHORIZED.into_response(),
+    match client(request.headers()) {
+        Some(_) => next.run(request).await,
+        None => StatusCode::UNAUTHORIZED.into_response(),
     }
 }
 
