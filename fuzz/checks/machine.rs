@@ -66,6 +66,9 @@ impl<H: FnMut(Event) -> Vec<Command>> Run<H> {
             self.ledger.asked(message);
             self.script.said(message);
         }
+        if let Event::ClientClosed = event {
+            self.ledger.closed();
+        }
         self.sendings.heard(&event);
         let commands = (self.handle)(event);
         self.bounded(&commands);

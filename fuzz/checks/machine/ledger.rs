@@ -18,16 +18,30 @@ pub(super) struct Ledger {
 struct Count {
     asked: usize,
     answered: usize,
+    /// Those that need no answer any more.
     cancelled: usize,
+    /// Those that last for as long as the client does, and may be left without one when it is gone.
+    subscriptions: usize,
 }
 
 impl Ledger {
     pub(super) fn asked(&mut self, message: &Message) {
-        for id in message.request_ids() {
-            self.requests.entry(id.clone()).or_default().asked += 1;
+        for envelope in message.envelopes() {
+            if let Envelope::Request { id, method } = envelope {
+                let count = self.requests.entry(id.clone()).or_default();
+                count.asked += 1;
+                count.subscriptions += usize::from(&**method == "subscriptions/listen");
+            }
         }
         for id in message.parts().filter_map(cancelled) {
             self.requests.entry(id).or_default().cancelled += 1;
+        }
+    }
+
+    /// The client sends nothing more.
+    pub(super) fn closed(&mut self) {
+        for count in self.requests.values_mut() {
+            count.cancelled += std::mem::take(&mut count.subscriptions);
         }
     }
 

@@ -56,7 +56,11 @@ impl Duplex {
                 false => self.initialize_id().cloned(),
             };
             // An error that could not name its request can only mean this one: nothing else waits.
-            if id.is_none_or(|id| Some(id) == ours.as_ref()) {
+            let means_it = match id {
+                Some(id) => Some(id) == ours.as_ref(),
+                None => error.is_some(),
+            };
+            if means_it {
                 return self.welcomed(own, ours, id.is_some(), error, message);
             }
         }

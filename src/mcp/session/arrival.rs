@@ -40,7 +40,7 @@ impl Session {
         let (role, epoch) = (exchange.role, exchange.epoch);
         let first = !std::mem::replace(&mut exchange.touched, true);
         if let Role::Open { own } = role
-            && message.envelopes().iter().any(|e| matches!(e, Envelope::Response { .. }))
+            && opens(message, if own { &[] } else { &exchange.unanswered })
         {
             return self.opened(id, own, message);
         }
@@ -49,13 +49,18 @@ impl Session {
         {
             return;
         }
+        self.deliver(message, epoch);
+    }
+
+    /// Delivers what of a message the client is to see: of a batch only what is news, since a second answer
+    /// must not reach it.
+    fn deliver(&mut self, message: &Message, epoch: u64) {
         let wanted: Vec<bool> =
             message.envelopes().iter().map(|envelope| self.wanted(envelope, epoch)).collect();
         if wanted.iter().all(|wanted| *wanted) {
             self.out.push(Command::Deliver(message.line()));
             return;
         }
-        // Of a batch only what is news: a second answer must not reach the client.
         for (part, _) in message.parts().zip(wanted).filter(|(_, wanted)| *wanted) {
             self.out.push(Command::Deliver(part));
         }
@@ -145,7 +150,7 @@ impl Session {
     /// The response to an `initialize`.
     fn opened(&mut self, id: ExchangeId, own: bool, message: &Message) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
-        let session = exchange.opened.take();
+        let (session, epoch) = (exchange.opened.take(), exchange.epoch);
         let waiting = std::mem::take(&mut exchange.unanswered);
         // The exchange has done its work; what its stream may still bring is the server's.
         exchange.role = Role::Call;
@@ -159,12 +164,7 @@ impl Session {
             {
                 self.answer_unnamed(waiting, error);
             }
-            _ => {
-                for open in waiting {
-                    self.open.remove(&open);
-                }
-                self.out.push(Command::Deliver(message.line()));
-            }
+            _ => self.deliver(message, epoch),
         }
         match agreed {
             Some(agreed) => {
@@ -176,4 +176,17 @@ impl Session {
         }
         self.flush();
     }
+}
+
+/// Whether a message is the answer to an `initialize` that `waiting` waits for: it names that, or is an
+/// error that could not. A result for something else answers nothing.
+fn opens(message: &Message, waiting: &[Id]) -> bool {
+    let alone = message.single().is_some();
+    message.envelopes().iter().any(|envelope| match envelope {
+        Envelope::Response { error: Some(_), .. } if alone => true,
+        Envelope::Response { id, .. } => {
+            waiting.is_empty() || id.as_ref().is_some_and(|id| waiting.contains(id))
+        }
+        _ => false,
+    })
 }
