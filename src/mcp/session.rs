@@ -179,6 +179,8 @@ impl Session {
         self.exchanges.get(&exchange).filter(|it| opens(it))?;
         let message = self.exchanges.remove(&exchange)?.message?;
         (self.phase, self.handshake) = (Phase::Idle, None);
+        // They may come back, after the end of input too; it is told of that again.
+        self.closing = false;
         let held = std::mem::take(&mut self.held).into_iter().map(|(message, _)| message);
         let given: Vec<Message> = std::iter::once(message).chain(held).collect();
         for id in given.iter().flat_map(Message::request_ids) {

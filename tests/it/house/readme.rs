@@ -32,13 +32,14 @@ const VARIABLES: [(&str, &str); 9] = [
 ];
 
 /// The other programs that the documents tell people to run.
-const OTHERS: [&str; 22] = [
+const OTHERS: [&str; 23] = [
     "cargo",
     "just",
     "git",
     "claude",
     "certs/make",
     "benches/sidecar/run",
+    "tests/matrix/run",
     "tests/sdk/run",
     "tests/verify/run",
     "tests/packages/run",
