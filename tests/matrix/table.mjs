@@ -49,7 +49,7 @@ const ERAS = { legacy: 'up to 2025-11-25', modern: '2026-07-28' };
 const FEATURES = {
   list: ['list', 'tools, prompts, resources and their templates'],
   call: ['call', '`tools/call`, with characters that are escaped'],
-  progress: ['progress', 'notifications of a call, in order and before its result'],
+  progress: ['progress', 'notifications of a call, in order'],
   resource: ['resource', '`resources/read`'],
   prompt: ['prompt', '`prompts/get`'],
   completion: ['completion', '`completion/complete`'],

@@ -60,9 +60,10 @@ const features = {
     const steps = [];
     const onprogress = ({ progress }) => steps.push(progress);
     await client.call('trigger-long-running-operation', { duration: 0.6, steps: 3 }, { onprogress });
-    // The last one is read together with the result, and SDK 1 may drop it then; SDK 2 tells of a round
-    // of `input_required` as a step of its own.
-    assert.deepEqual([...new Set(steps)].slice(0, 2), [1, 2], `steps ${steps}`);
+    // SDK 1 may drop the one that it reads together with the result; SDK 2 tells of a round of
+    // `input_required` as a step of its own, and between the rounds there is no request to tell it to.
+    const told = [...new Set(steps)];
+    assert.ok(told.length >= 2 && told.every((step, n) => n === 0 || step > told[n - 1]), `steps ${steps}`);
   },
   async resource(client) {
     assert.match((await client.read('demo://resource/dynamic/text/7')).contents[0].text, /Resource 7/);

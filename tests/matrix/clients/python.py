@@ -113,8 +113,9 @@ async def progress(client, _host):
     async def step(done, _total, _message):
         steps.append(done)
 
-    await client.call_tool("trigger-long-running-operation", {"duration": 0.3, "steps": 3}, progress_callback=step)
-    assert steps == [1, 2, 3], steps
+    await client.call_tool("trigger-long-running-operation", {"duration": 0.6, "steps": 3}, progress_callback=step)
+    # Between two rounds of `input_required` there is no request to tell it to.
+    assert len(steps) >= 2 and steps == sorted(set(steps)), steps
 
 
 async def resource(client, _host):
