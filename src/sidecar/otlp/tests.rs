@@ -74,6 +74,7 @@ fn sent(finished: Finished) -> (Span, Vec<KeyValue>) {
         sockets: nowhere(),
         tls: None,
         reach: None,
+        translate: None,
     };
     let bytes = Encoder::new(&[route]).encode(&[finished]);
     assert!(!String::from_utf8_lossy(&bytes).contains("canary"));
