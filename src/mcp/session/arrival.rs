@@ -84,14 +84,15 @@ impl Session {
         }
     }
 
-    /// Notes the answer to a request of the client; false if there is none such, or it was
-    /// answered before.
+    /// Notes the answer to a request of the client; false if there is none such, if it was answered
+    /// before, or if it still waits to be sent: then a request before it had the same id.
     fn answered(&mut self, id: &Id) -> bool {
-        let Some(exchange) = self.open.remove(id) else {
+        let Some(exchange) = self.open.get(id).copied().flatten() else {
             tracing::debug!(id = id.token(), "a response to no request in flight is dropped");
             return false;
         };
-        if let Some(exchange) = exchange.and_then(|exchange| self.exchanges.get_mut(&exchange)) {
+        self.open.remove(id);
+        if let Some(exchange) = self.exchanges.get_mut(&exchange) {
             exchange.unanswered.retain(|open| open != id);
         }
         // A session that answers is a good one.
