@@ -3,11 +3,12 @@
 //! Paths of member names lead from the root object to what is read, set or removed. What an edit does
 //! not name is copied as it stands, however large, and never parsed into values.
 
+mod changes;
 mod walk;
 
 use std::{borrow::Cow, fmt, ops::Range};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -47,68 +48,59 @@ pub fn picked<'a, const N: usize>(
     path: &[&str],
     names: [&str; N],
 ) -> Option<[Option<&'a str>; N]> {
-    let text = std::str::from_utf8(text).ok()?;
-    pick(text, walk::begin(text), path, names).and_then(|(found, _)| found)
+    let (found, _) = pick(text, walk::begin(text), path, names)?;
+    let raw = |place: Range<usize>| std::str::from_utf8(text.get(place)?).ok();
+    found.map(|found| found.map(|place| place.and_then(raw)))
 }
 
-/// What is found, and where the object at `at` ends.
-fn pick<'a, const N: usize>(
-    text: &'a str,
+/// Where what is picked lies, and where the object at `at` ends.
+fn pick<const N: usize>(
+    text: &[u8],
     at: usize,
     path: &[&str],
     names: [&str; N],
-) -> Option<(Option<[Option<&'a str>; N]>, usize)> {
+) -> Option<(Option<[Option<Range<usize>>; N]>, usize)> {
     let mut members = walk::Members::of(text, at)?;
-    let mut found = path.is_empty().then_some([None; N]);
+    let mut found = path.is_empty().then_some([const { None }; N]);
     loop {
         let member = match members.next()? {
             Ok(member) => member,
             Err(end) => return Some((found, end)),
         };
-        let below = path.split_first().filter(|(step, _)| **step == member.name);
+        let below = path.split_first().filter(|(step, _)| member.name.is(step));
         let inner = below.and_then(|(_, path)| pick(text, member.value, path, names));
+        let end = match &inner {
+            Some((_, end)) => *end,
+            None => walk::value(text, member.value)?,
+        };
         if below.is_some() {
             found = inner.and_then(|(found, _)| found);
         }
-        let end = match inner {
-            Some((_, end)) => end,
-            None => walk::value(text, member.value)?.end,
-        };
         if path.is_empty()
             && let Some(found) = &mut found
-            && let Some(at) = names.iter().position(|name| *name == member.name)
+            && let Some(at) = names.iter().position(|name| member.name.is(name))
         {
-            found[at] = text.get(member.value..end);
+            found[at] = Some(member.value..end);
         }
         members.past(end);
     }
 }
 
-/// `text` with `edits`, which must not overlap; none where a step of a path is something else than an
-/// object. `text` must be JSON that was checked before.
+/// `text` with `edits`, of which there are at most 32, none of them within another; none where a step of
+/// a path is something else than an object. `text` must be JSON that was checked before.
 #[must_use]
 pub fn edited(text: &Bytes, edits: &[Edit<'_>]) -> Option<Bytes> {
-    let document = std::str::from_utf8(text).ok()?;
-    let mut changes = Vec::with_capacity(edits.len());
-    let whole: Vec<&Edit<'_>> = edits.iter().collect();
-    object(document, walk::begin(document), 0, &whole, &mut changes)?;
-    changes.sort_by_key(|change| (change.place.start, change.place.end));
-    let mut result = BytesMut::with_capacity(
-        text.len() + changes.iter().map(|change| change.text.len()).sum::<usize>(),
-    );
+    let changes = changes::of(text, edits)?;
+    let added: usize = changes.iter().map(|change| change.text.len()).sum();
+    let mut result = Vec::with_capacity(text.len() + added);
     let mut done = 0;
-    for Change { place, text: new } in changes {
-        result.put_slice(text.get(done..place.start)?);
-        result.put_slice(new.as_bytes());
-        done = place.end;
+    for change in changes {
+        result.extend_from_slice(text.get(done..change.place.start)?);
+        result.extend_from_slice(change.text.as_bytes());
+        done = change.place.end;
     }
-    result.put_slice(text.get(done..)?);
-    Some(result.freeze())
-}
-
-struct Change<'a> {
-    place: Range<usize>,
-    text: Cow<'a, str>,
+    result.extend_from_slice(text.get(done..)?);
+    Some(Bytes::from(result))
 }
 
 /// The members of an object in their order, doubled ones included.
@@ -136,162 +128,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
         }
         source.deserialize_map(Collect).map(Members)
     }
-}
-
-/// Collects the changes to the object at `at`, to which the first `depth` names of every path lead, and
-/// says where it ends.
-fn object<'e>(
-    document: &str,
-    at: usize,
-    depth: usize,
-    edits: &[&'e Edit<'_>],
-    changes: &mut Vec<Change<'e>>,
-) -> Option<usize> {
-    let mut members = walk::Members::of(document, at)?;
-    let mut removal = Removal::default();
-    // Where the last member stands that each edit is about.
-    let mut found: Vec<Option<Range<usize>>> = vec![None; edits.len()];
-    let mut no_object = vec![false; edits.len()];
-    let end = loop {
-        let member = match members.next()? {
-            Ok(member) => member,
-            Err(end) => break end,
-        };
-        removal.begins(member.start, changes);
-        let named = |it: &&Edit<'_>| it.path().get(depth).is_some_and(|name| *name == member.name);
-        let which = edits.iter().position(named);
-        let below = which.filter(|which| edits[*which].path().len() > depth + 1).map(|which| {
-            // Of doubled members the last one counts.
-            if let Some(before) = &found[which] {
-                changes.retain(|it| !before.contains(&it.place.start));
-            }
-            let below: Vec<&Edit<'_>> = edits.iter().copied().filter(named).collect();
-            object(document, member.value, depth + 1, &below, changes)
-        });
-        let end = match below.flatten() {
-            Some(end) => end,
-            None => walk::value(document, member.value)?.end,
-        };
-        let mut gone = false;
-        if let Some(which) = which {
-            no_object[which] = below == Some(None);
-            found[which] = Some(member.value..end);
-            gone = matches!(edits[which], Edit::Remove(path) if path.len() == depth + 1);
-        }
-        removal.ends(member.start, end, gone, changes);
-        members.past(end);
-    };
-    if no_object.contains(&true) {
-        return None;
-    }
-    removal.over(changes);
-    set(depth, edits, &found, (end - 1, removal.kept), changes)?;
-    Some(end)
-}
-
-/// Sets what is there already, and adds what is not, at the object's `end`.
-fn set<'e>(
-    depth: usize,
-    edits: &[&'e Edit<'_>],
-    found: &[Option<Range<usize>>],
-    (end, mut kept): (usize, bool),
-    changes: &mut Vec<Change<'e>>,
-) -> Option<()> {
-    let mut added = String::new();
-    for (at, edit) in edits.iter().enumerate() {
-        let path = edit.path();
-        let name = *path.get(depth)?;
-        let same = |it: &&Edit<'_>| it.path().get(depth) == Some(&name);
-        if edits[..at].iter().any(same) {
-            continue;
-        }
-        match (edit, &found[at]) {
-            (Edit::Set(path, new), Some(place)) if path.len() == depth + 1 => {
-                changes.push(Change { place: place.clone(), text: Cow::Borrowed(new) });
-            }
-            (_, Some(_)) => {}
-            (_, None) => {
-                let below: Vec<&Edit<'_>> = edits.iter().copied().filter(same).collect();
-                if let Some(new) = made(&below, depth + 1) {
-                    if std::mem::replace(&mut kept, true) {
-                        added.push(',');
-                    }
-                    added.push_str(&quoted(name)?);
-                    added.push(':');
-                    added.push_str(&new);
-                }
-            }
-        }
-    }
-    if !added.is_empty() {
-        changes.push(Change { place: end..end, text: Cow::Owned(added) });
-    }
-    Some(())
-}
-
-/// Takes out whole members, each with one comma beside it.
-#[derive(Default)]
-struct Removal {
-    /// Some member before has stayed.
-    kept: bool,
-    /// Where the member before ended.
-    before: usize,
-    /// Those before the first one that stays go up to where the next begins.
-    open: Option<Range<usize>>,
-}
-
-impl Removal {
-    /// A member begins.
-    fn begins(&mut self, at: usize, changes: &mut Vec<Change<'_>>) {
-        if let Some(open) = self.open.take() {
-            changes.push(Change { place: open.start..at, text: Cow::Borrowed("") });
-        }
-    }
-
-    /// It has ended, and is to be `gone` or not.
-    fn ends(&mut self, start: usize, end: usize, gone: bool, changes: &mut Vec<Change<'_>>) {
-        match (gone, self.kept) {
-            (true, true) => {
-                changes.push(Change { place: self.before..end, text: Cow::Borrowed("") });
-            }
-            (true, false) => self.open = Some(start..end),
-            (false, _) => self.kept = true,
-        }
-        self.before = end;
-    }
-
-    /// There are no more.
-    fn over(&mut self, changes: &mut Vec<Change<'_>>) {
-        if let Some(place) = self.open.take() {
-            changes.push(Change { place, text: Cow::Borrowed("") });
-        }
-    }
-}
-
-/// The value that `edits` make where there is nothing; none where they only remove.
-fn made(edits: &[&Edit<'_>], depth: usize) -> Option<String> {
-    let mut members = Vec::new();
-    for edit in edits {
-        let Edit::Set(path, new) = edit else { continue };
-        let Some(name) = path.get(depth) else { return Some(new.to_string()) };
-        let key = quoted(name)?;
-        if members.iter().any(|(it, _)| *it == key) {
-            continue;
-        }
-        let below: Vec<&Edit<'_>> =
-            edits.iter().copied().filter(|it| it.path().get(depth) == Some(name)).collect();
-        members.push((key, made(&below, depth + 1)?));
-    }
-    let all: Vec<String> = members.iter().map(|(key, value)| format!("{key}:{value}")).collect();
-    (!all.is_empty()).then(|| format!("{{{}}}", all.join(",")))
-}
-
-/// A name as a JSON string.
-fn quoted(name: &str) -> Option<String> {
-    if name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | ..b' ')) {
-        return serde_json::to_string(name).ok();
-    }
-    Some(format!("\"{name}\""))
 }
 
 impl Edit<'_> {
@@ -378,33 +214,76 @@ mod tests {
         assert_eq!(member(br#"{"a" : [ 1 ] }"#, &["a"]).unwrap().get(), "[ 1 ]");
     }
 
-    fn object() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(json!(1)), Just(json!("}\",{")), Just(json!([{"a": 1}]))];
-        leaf.prop_recursive(3, 12, 4, |inner| {
-            prop::collection::btree_map("[abc\"\\\\]", inner, 0..4)
-                .prop_map(|members| Value::Object(members.into_iter().collect()))
+    /// The text of an object in which names may be doubled and spelled in other ways.
+    fn object() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![Just("1"), Just(r#""}\",{""#), Just(r#"[{"a": 1}]"#), Just("{ }")];
+        leaf.prop_map(str::to_owned).prop_recursive(3, 12, 4, |inner| {
+            let name = prop::sample::select(vec!["a", "b", "c", r"\u0061", "\\\""]);
+            prop::collection::vec((name, inner), 0..5).prop_map(|members| {
+                let members = members.iter().map(|(name, value)| format!(r#" "{name}" :{value}"#));
+                format!("{{{} }}", members.collect::<Vec<_>>().join(","))
+            })
         })
-        .prop_map(|value| if value.is_object() { value } else { json!({"a": value}) })
+    }
+
+    /// A path of one or two names, and whether something is set there.
+    fn change() -> impl Strategy<Value = (Vec<&'static str>, bool)> {
+        let name = prop::sample::select(vec!["a", "b", "c", "\\\"", "d"]);
+        (prop::collection::vec(name, 1..3), any::<bool>())
+    }
+
+    /// The same to a value that was parsed; none where a step is something else than an object.
+    fn changed(value: &mut Value, path: &[&str], set: bool) -> Option<()> {
+        let members = value.as_object_mut()?;
+        match path {
+            [name] if set => drop(members.insert((*name).to_owned(), json!([7]))),
+            [name] => drop(members.remove(*name)),
+            [name, rest @ ..] => match members.get_mut(*name) {
+                Some(inner) => changed(inner, rest, set)?,
+                None if set => {
+                    let inner = members.entry(*name).or_insert_with(|| json!({}));
+                    changed(inner, rest, set)?;
+                }
+                None => {}
+            },
+            [] => {}
+        }
+        Some(())
     }
 
     proptest! {
         /// As if the document had been parsed, changed and written.
         #[test]
-        fn an_edit_is_what_its_name_says(before in object(), first in "[abc]", second in "[abc]", set in any::<bool>()) {
-            let path = [first.as_str(), second.as_str()];
-            let edit = if set { Edit::Set(&path, "[7]".into()) } else { Edit::Remove(&path) };
-            let text = Bytes::from(serde_json::to_string_pretty(&before).unwrap());
-            let mut after = before.clone();
-            let outer = after.get_mut(&first);
-            let expected = match outer {
-                Some(Value::Object(inner)) if set => { inner.insert(second.clone(), json!([7])); Some(after) }
-                Some(Value::Object(inner)) => { inner.remove(&second); Some(after) }
-                Some(_) => None,
-                None if set => { after[&first] = json!({&second: [7]}); Some(after) }
-                None => Some(after),
-            };
-            let edited = edited(&text, &[edit]).map(|text| serde_json::from_slice::<Value>(&text).unwrap());
-            prop_assert_eq!(edited, expected);
+        fn edits_are_what_their_names_say(text in object(), all in prop::collection::vec(change(), 1..5)) {
+            let mut apart: Vec<(Vec<&str>, bool)> = Vec::new();
+            for (path, set) in all {
+                if !apart.iter().any(|(it, _)| it.starts_with(&path) || path.starts_with(it)) {
+                    apart.push((path, set));
+                }
+            }
+            let edits = apart.iter().map(|(path, set)| match set {
+                true => Edit::Set(path.as_slice(), "[7]".into()),
+                false => Edit::Remove(path.as_slice()),
+            });
+            let edits: Vec<Edit<'_>> = edits.collect();
+            let mut expected: Value = serde_json::from_str(&text).unwrap();
+            let fits = apart.iter().try_for_each(|(path, set)| changed(&mut expected, path, *set));
+            let edited = edited(&Bytes::from(text), &edits);
+            let edited = edited.map(|text| serde_json::from_slice::<Value>(&text).unwrap());
+            prop_assert_eq!(edited, fits.map(|()| expected));
+        }
+
+        /// As if the document had been parsed and read.
+        #[test]
+        fn picked_is_what_is_there(text in object(), outer in "[abc]", within in any::<bool>()) {
+            let whole: Value = serde_json::from_str(&text).unwrap();
+            let path: &[&str] = if within { &[&outer] } else { &[] };
+            let object = if within { whole.get(&outer) } else { Some(&whole) };
+            let names = ["a", "c"];
+            let expected = object.and_then(Value::as_object).map(|it| names.map(|name| it.get(name).cloned()));
+            let found = picked(text.as_bytes(), path, names);
+            let found = found.map(|all| all.map(|raw| raw.map(|raw| serde_json::from_str(raw).unwrap())));
+            prop_assert_eq!(found, expected);
         }
     }
 }

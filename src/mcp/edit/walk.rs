@@ -2,11 +2,9 @@
 //!
 //! Of a text that is no JSON a step leads to nothing or to the wrong place, and never past the end.
 
-use std::{borrow::Cow, ops::Range};
-
 /// Goes from member to member of an object, doubled ones included.
 pub(super) struct Members<'a> {
-    text: &'a str,
+    text: &'a [u8],
     /// Behind the brace, or the last value.
     at: usize,
     first: bool,
@@ -14,37 +12,43 @@ pub(super) struct Members<'a> {
 
 /// A member, as far as its value's first byte.
 pub(super) struct Member<'a> {
-    pub(super) name: Cow<'a, str>,
+    pub(super) name: Name<'a>,
     /// Of its name's first quote.
     pub(super) start: usize,
     pub(super) value: usize,
 }
 
+/// A member's name as it is written.
+pub(super) struct Name<'a> {
+    /// With its quotes.
+    token: &'a [u8],
+    escaped: bool,
+}
+
 impl<'a> Members<'a> {
     /// Of the object that begins at `at`; none where something else does.
-    pub(super) fn of(text: &'a str, at: usize) -> Option<Self> {
-        (text.as_bytes().get(at)? == &b'{').then_some(Self { text, at: at + 1, first: true })
+    pub(super) fn of(text: &'a [u8], at: usize) -> Option<Self> {
+        (text.get(at)? == &b'{').then_some(Self { text, at: at + 1, first: true })
     }
 
     /// The next member, whose value ends before `end` is told; or where the object itself ends.
     pub(super) fn next(&mut self) -> Option<Result<Member<'a>, usize>> {
-        let bytes = self.text.as_bytes();
-        let mut at = blanks(bytes, self.at);
-        match bytes.get(at)? {
+        let mut at = blanks(self.text, self.at);
+        match self.text.get(at)? {
             b'}' => return Some(Err(at + 1)),
-            b',' if !self.first => at = blanks(bytes, at + 1),
+            b',' if !self.first => at = blanks(self.text, at + 1),
             _ if self.first => {}
             _ => return None,
         }
         self.first = false;
         let start = at;
-        let end = string(bytes, start)?;
-        let colon = blanks(bytes, end);
-        if bytes.get(colon)? != &b':' {
+        let (end, escaped) = name(self.text, start)?;
+        let colon = blanks(self.text, end);
+        if self.text.get(colon)? != &b':' {
             return None;
         }
-        let value = blanks(bytes, colon + 1);
-        Some(Ok(Member { name: unescaped(self.text.get(start..end)?)?, start, value }))
+        let name = Name { token: self.text.get(start..end)?, escaped };
+        Some(Ok(Member { name, start, value: blanks(self.text, colon + 1) }))
     }
 
     /// Says where the last member's value ends.
@@ -53,34 +57,43 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The first byte of `text` that is no blank.
-pub(super) fn begin(text: &str) -> usize {
-    blanks(text.as_bytes(), 0)
+impl Name<'_> {
+    /// Whether it says `name`, in whatever spelling.
+    pub(super) fn is(&self, name: &str) -> bool {
+        if self.escaped {
+            return serde_json::from_slice::<String>(self.token).is_ok_and(|it| it == name);
+        }
+        // The quotes are two more.
+        self.token.len() == name.len() + 2 && &self.token[1..=name.len()] == name.as_bytes()
+    }
 }
 
-/// The value that begins at `at`.
-pub(super) fn value(text: &str, at: usize) -> Option<Range<usize>> {
-    let bytes = text.as_bytes();
-    let end = match bytes.get(at)? {
-        b'"' => string(bytes, at)?,
-        b'{' | b'[' => nested(bytes, at)?,
+/// The first byte of `text` that is no blank.
+pub(super) fn begin(text: &[u8]) -> usize {
+    blanks(text, 0)
+}
+
+/// Behind the value that begins at `at`.
+pub(super) fn value(text: &[u8], at: usize) -> Option<usize> {
+    match text.get(at)? {
+        b'"' => string(text, at),
+        b'{' | b'[' => nested(text, at),
         _ => {
-            let rest = bytes.get(at..)?;
+            let rest = text.get(at..)?;
             let over =
                 |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r');
-            at + rest.iter().position(over).unwrap_or(rest.len())
+            Some(at + rest.iter().position(over).unwrap_or(rest.len()))
         }
-    };
-    Some(at..end)
+    }
 }
 
 /// Behind the object or array at `at`.
-fn nested(bytes: &[u8], mut at: usize) -> Option<usize> {
+fn nested(text: &[u8], mut at: usize) -> Option<usize> {
     let mut depth = 0_usize;
     loop {
-        match bytes.get(at)? {
+        match text.get(at)? {
             b'"' => {
-                at = string(bytes, at)?;
+                at = string(text, at)?;
                 continue;
             }
             b'{' | b'[' => depth += 1,
@@ -92,15 +105,26 @@ fn nested(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
+/// Behind the name at `at`, and whether something in it is escaped.
+fn name(text: &[u8], at: usize) -> Option<(usize, bool)> {
+    let inside = text.get(at..)?.strip_prefix(b"\"")?;
+    // Names are short.
+    let stop = inside.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    match inside[stop] {
+        b'"' => Some((at + stop + 2, false)),
+        _ => string(text, at).map(|end| (end, true)),
+    }
+}
+
 /// Behind the string at `at`: its end is a quote with an even number of backslashes before it.
-fn string(bytes: &[u8], at: usize) -> Option<usize> {
-    if bytes.get(at)? != &b'"' {
+fn string(text: &[u8], at: usize) -> Option<usize> {
+    if text.get(at)? != &b'"' {
         return None;
     }
     let mut from = at + 1;
     loop {
-        let quote = from + memchr::memchr(b'"', bytes.get(from..)?)?;
-        let escapes = bytes[from..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
+        let quote = from + memchr::memchr(b'"', text.get(from..)?)?;
+        let escapes = text[from..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
         from = quote + 1;
         if escapes % 2 == 0 {
             return Some(from);
@@ -108,16 +132,9 @@ fn string(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-fn blanks(bytes: &[u8], at: usize) -> usize {
-    let rest = bytes.get(at..).unwrap_or_default();
-    let blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
-    at + rest.iter().take_while(blank).count()
-}
-
-/// The text of a string with its quotes.
-fn unescaped(token: &str) -> Option<Cow<'_, str>> {
-    if token.contains('\\') {
-        return serde_json::from_str(token).ok().map(Cow::Owned);
+fn blanks(text: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\n' | b'\r') = text.get(at) {
+        at += 1;
     }
-    token.get(1..token.len() - 1).map(Cow::Borrowed)
+    at
 }
