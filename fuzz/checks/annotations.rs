@@ -23,7 +23,7 @@ pub(super) fn run(input: &[u8]) {
         }
     }
     let Ok(arguments) = serde_json::from_slice::<Box<RawValue>>(&input[..end]) else { return };
-    for (name, value) in annotations.headers("run", Some(&arguments)) {
+    for (name, value) in annotations.headers("run", Some(arguments.get())) {
         assert!(name.as_str().starts_with("mcp-param-") && value.is_sensitive());
         let said = decoded(value.as_bytes());
         if let Ok(arguments) = serde_json::from_str(arguments.get()) {

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{message::Message, metadata};
+use super::{edit, message::Message, metadata};
 
 /// Tools with annotations that are remembered: more than a model can be told of.
 const MOST: usize = 4_096;
@@ -119,33 +119,24 @@ impl Annotations {
 
     /// The headers for a call of `tool` ("Client Behavior" 3 to 5).
     #[must_use]
-    pub fn headers(
-        &self,
-        tool: &str,
-        arguments: Option<&RawValue>,
-    ) -> Vec<(HeaderName, HeaderValue)> {
+    pub fn headers(&self, tool: &str, arguments: Option<&str>) -> Vec<(HeaderName, HeaderValue)> {
         let (Some(parameters), Some(arguments)) = (self.tools.get(tool), arguments) else {
             return Vec::new();
         };
         let header = |parameter: &Parameter| {
-            let value = parameter.path.iter().try_fold(arguments, |at, name| member(at, name))?;
+            let mut steps = parameter.path.iter();
+            let value = steps.try_fold(arguments, |at, name| {
+                let [member] = edit::picked(at.as_bytes(), &[], [name])?;
+                member
+            })?;
             Some((parameter.header.clone(), metadata::encoded(&primitive(value)?)))
         };
         parameters.iter().filter_map(header).collect()
     }
 }
 
-/// The member `name` of an object.
-fn member<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
-    #[derive(Deserialize)]
-    struct Members<'a>(#[serde(borrow)] HashMap<Cow<'a, str>, &'a RawValue>);
-    let Members(members) = serde_json::from_str(object.get()).ok()?;
-    members.get(name).copied()
-}
-
 /// A string, integer or boolean as text ("Type conversion"); none for anything else, null included.
-fn primitive(value: &RawValue) -> Option<String> {
-    let raw = value.get();
+fn primitive(raw: &str) -> Option<String> {
     match raw.as_bytes().first()? {
         b'"' => serde_json::from_str(raw).ok(),
         b't' | b'f' => Some(raw.to_owned()),
@@ -208,8 +199,7 @@ mod tests {
         "a":{"type":"number","x-mcp-header":"A"}}}}"#;
 
     fn called(annotations: &Annotations, tool: &str, arguments: &str) -> Vec<String> {
-        let arguments: Box<RawValue> = serde_json::from_str(arguments).unwrap();
-        let headers = annotations.headers(tool, Some(&arguments));
+        let headers = annotations.headers(tool, Some(arguments));
         let said = |(name, value): (HeaderName, HeaderValue)| {
             format!("{name}: {}", value.to_str().unwrap())
         };

@@ -48,36 +48,38 @@ pub fn picked<'a, const N: usize>(
     path: &[&str],
     names: [&str; N],
 ) -> Option<[Option<&'a str>; N]> {
-    let (found, _) = pick(text, walk::begin(text), path, names)?;
+    let mut found = None;
+    pick(text, walk::begin(text), path, names, &mut found)?;
     let raw = |place: Range<usize>| std::str::from_utf8(text.get(place)?).ok();
     found.map(|found| found.map(|place| place.and_then(raw)))
 }
 
-/// Where what is picked lies, and where the object at `at` ends.
+/// Finds where what is picked lies, and says where the object at `at` ends.
 fn pick<const N: usize>(
     text: &[u8],
     at: usize,
     path: &[&str],
     names: [&str; N],
-) -> Option<(Option<[Option<Range<usize>>; N]>, usize)> {
+    found: &mut Option<[Option<Range<usize>>; N]>,
+) -> Option<usize> {
     let mut members = walk::Members::of(text, at)?;
-    let mut found = path.is_empty().then_some([const { None }; N]);
+    *found = path.is_empty().then_some([const { None }; N]);
     loop {
         let member = match members.next()? {
             Ok(member) => member,
-            Err(end) => return Some((found, end)),
+            Err(end) => return Some(end),
         };
         let below = path.split_first().filter(|(step, _)| member.name.is(step));
-        let inner = below.and_then(|(_, path)| pick(text, member.value, path, names));
-        let end = match &inner {
-            Some((_, end)) => *end,
+        let inner = below.and_then(|(_, path)| {
+            *found = None;
+            pick(text, member.value, path, names, found)
+        });
+        let end = match inner {
+            Some(end) => end,
             None => walk::value(text, member.value)?,
         };
-        if below.is_some() {
-            found = inner.and_then(|(found, _)| found);
-        }
         if path.is_empty()
-            && let Some(found) = &mut found
+            && let Some(found) = found
             && let Some(at) = names.iter().position(|name| member.name.is(name))
         {
             found[at] = Some(member.value..end);

@@ -8,9 +8,8 @@ use std::borrow::Cow;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
-use super::message::Message;
+use super::{edit::picked, message::Message};
 
 /// The member of `_meta` that makes a request a modern one (versioning, "Terminology").
 pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -42,55 +41,28 @@ pub struct Metadata<'a> {
     pub version: Option<Cow<'a, str>>,
     /// `params.name`, or `params.uri`.
     pub name: Option<Cow<'a, str>>,
-    /// `params.arguments`, unread.
-    pub arguments: Option<&'a RawValue>,
-    /// `params._meta`, unread.
-    pub meta: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Request<'a> {
-    #[serde(borrow, default)]
-    params: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct Params<'a> {
-    #[serde(borrow, default)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    uri: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    arguments: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "_meta")]
-    meta: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct Meta<'a> {
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
-    version: Option<&'a RawValue>,
+    /// `params.arguments`, as raw JSON.
+    pub arguments: Option<&'a str>,
+    /// `params._meta`, the same.
+    pub meta: Option<&'a str>,
 }
 
 impl<'a> Metadata<'a> {
     /// What the request `message` with this `method` says of itself.
     #[must_use]
     pub fn of(message: &'a Message, method: &str) -> Self {
-        let request: Option<Request<'_>> = serde_json::from_slice(message.bytes()).ok();
-        let params = request.and_then(|request| request.params);
-        let params: Params<'_> = params.map(read).unwrap_or_default();
-        let meta: Meta<'_> = params.meta.map(read).unwrap_or_default();
+        let members = ["name", "uri", "arguments", "_meta"];
+        let params = picked(message.bytes(), &["params"], members);
+        let [name, uri, arguments, meta] = params.unwrap_or_default();
+        let version = meta.and_then(|meta| picked(meta.as_bytes(), &[], [PROTOCOL_VERSION]));
+        let [version] = version.unwrap_or_default();
         let name = match method {
-            "tools/call" | "prompts/get" => params.name,
-            "resources/read" => params.uri,
+            "tools/call" | "prompts/get" => name,
+            "resources/read" => uri,
             _ => None,
         };
-        Self {
-            version: meta.version.and_then(text),
-            name: name.and_then(text),
-            arguments: params.arguments,
-            meta: params.meta,
-        }
+        let [version, name] = [version, name].map(|raw| raw.and_then(text));
+        Self { version, name, arguments, meta }
     }
 
     /// `MCP-Protocol-Version`; none where the body has no version, or none that a header can carry.
@@ -127,16 +99,12 @@ pub fn encoded(text: &str) -> HeaderValue {
     value
 }
 
-fn read<'a, T: Default + Deserialize<'a>>(raw: &'a RawValue) -> T {
-    serde_json::from_str(raw.get()).unwrap_or_default()
-}
-
 /// A JSON string, unescaped.
 #[must_use]
-pub fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+pub fn text(raw: &str) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
+    serde_json::from_str(raw).ok().map(|Text(text)| text)
 }
 
 #[cfg(test)]

@@ -199,7 +199,7 @@ fn refused(messages: &[Message], refusal: &Refusal, failure: &Failure) -> Bytes 
 /// Whether an `InitializeResult` names a revision of the era that has none.
 fn agrees_on_a_modern_one(message: &Message) -> bool {
     let named = edit::member(message.bytes(), &["result", "protocolVersion"]);
-    let version = named.and_then(metadata::text);
+    let version = named.and_then(|raw| metadata::text(raw.get()));
     version.is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit()) && *it > *LAST_LEGACY)
 }
 

@@ -5,7 +5,6 @@
 //! headers would be the same gets the server's error.
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use super::{Call, Kind, Stateless};
 use crate::mcp::{
@@ -53,7 +52,10 @@ impl Stateless {
     fn relist(&mut self, cursor: Option<&str>) {
         self.relisting.pages += 1;
         let Some((call, _)) = self.relisting.waiting.first() else { return self.resend() };
-        let meta = Metadata::of(&call.message, "tools/call").meta.map_or("{}", RawValue::get);
+        let meta = Metadata::of(&call.message, "tools/call")
+            .meta
+            .filter(|it| *it != "null")
+            .unwrap_or("{}");
         let cursor = cursor.map(|cursor| format!(r#""cursor":{cursor},"#)).unwrap_or_default();
         let text = format!(
             r#"{{"jsonrpc":"2.0","id":"countersign-list","method":"tools/list","params":{{{cursor}"_meta":{meta}}}}}"#

@@ -157,7 +157,7 @@ impl Backward {
         id: &Id,
         method: &str,
         said: &Said<'_>,
-        state: &RawValue,
+        state: &str,
     ) -> Result<(), Refused> {
         let responses = responses(said.responses)?;
         let state = text(state).ok_or_else(|| Refused::params("requestState is no string"))?;
@@ -297,14 +297,14 @@ fn refused(request: &mut Request) -> Vec<bytes::Bytes> {
     answers
 }
 
-fn responses(raw: Option<&RawValue>) -> Result<Responses<'_>, Refused> {
+fn responses(raw: Option<&str>) -> Result<Responses<'_>, Refused> {
     #[derive(Deserialize)]
     struct All<'a>(#[serde(borrow)] BTreeMap<Name<'a>, &'a RawValue>);
     #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
     struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
     let Some(raw) = raw else { return Ok(Responses::new()) };
     let bad = |_| Refused::params("inputResponses is not an object");
-    let All(all) = serde_json::from_str(raw.get()).map_err(bad)?;
+    let All(all) = serde_json::from_str(raw).map_err(bad)?;
     if let Some((Name(name), _)) = all.iter().find(|(_, it)| !it.get().starts_with('{')) {
         let what = format!("inputResponses[{name:?}] is not an object");
         return Err(Refused::params(what));
@@ -326,7 +326,7 @@ fn may_ask(capable: Capable, method: &str, params: Option<&RawValue>) -> Result<
     }
     let asked = params.and_then(|params| serde_json::from_str(params.get()).ok());
     let asked: Asked<'_> = asked.unwrap_or_default();
-    let by_url = asked.mode.and_then(text).is_some_and(|mode| mode == "url");
+    let by_url = asked.mode.and_then(|mode| text(mode.get())).is_some_and(|mode| mode == "url");
     let with_tools = asked.tools.is_some() || asked.tool_choice.is_some();
     let (at_all, so) = match method {
         "elicitation/create" => {

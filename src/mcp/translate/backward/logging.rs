@@ -3,11 +3,10 @@
 //! A session logs as the most talkative of the requests in it wants; what is too much for the request
 //! that it belongs to is dropped here (server/utilities/logging, "Per-request log level").
 
-use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 
 use super::{Backward, machine::Origin, request::Own, said::Level};
-use crate::mcp::{exchange::Command, message::Message};
+use crate::mcp::{edit::picked, exchange::Command, message::Message};
 
 impl Backward {
     /// Whether a request waits for the server to log as it wants.
@@ -62,18 +61,8 @@ impl Backward {
     /// A log message goes to a client that has asked for it: on the request that it came with, or,
     /// where it came with none, on any of the session's.
     pub(super) fn logged(&mut self, number: u64, origin: Origin, message: &Message) {
-        #[derive(Deserialize)]
-        struct Log<'a> {
-            #[serde(borrow)]
-            params: Params<'a>,
-        }
-        #[derive(Deserialize)]
-        struct Params<'a> {
-            #[serde(borrow)]
-            level: &'a RawValue,
-        }
-        let log: Option<Log<'_>> = serde_json::from_slice(message.bytes()).ok();
-        let level = log.and_then(|log| Level::read(log.params.level));
+        let level = picked(message.bytes(), &["params"], ["level"]);
+        let level = level.and_then(|[level]| Level::read(level?));
         let wants = |it: &super::Request| {
             let wanted = it.level.filter(|_| it.client.is_some());
             wanted.is_some_and(|wanted| level.is_none_or(|level| level >= wanted))

@@ -3,7 +3,7 @@
 //!
 //! Values are read as raw JSON and judged one by one, so that each refusal names what it is about.
 
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 
 use super::words::{Refused, VERSION};
 use crate::mcp::{
@@ -24,9 +24,9 @@ pub(super) struct Said<'a> {
     pub(super) level: Option<Level>,
     /// The raw `progressToken`.
     pub(super) token: Option<&'a str>,
-    pub(super) state: Option<&'a RawValue>,
-    pub(super) responses: Option<&'a RawValue>,
-    pub(super) notifications: Option<&'a RawValue>,
+    pub(super) state: Option<&'a str>,
+    pub(super) responses: Option<&'a str>,
+    pub(super) notifications: Option<&'a str>,
 }
 
 /// Who the client says to be, as raw JSON.
@@ -62,7 +62,7 @@ impl<'a> Said<'a> {
         let names = [version, info, capabilities, level, "progressToken"];
         let meta = meta.and_then(|meta| picked(meta.as_bytes(), &[], names));
         let [version, info, capabilities, level, token] = meta.unwrap_or_default().map(there);
-        let Some(version) = version.and_then(raw).and_then(text) else {
+        let Some(version) = version.and_then(text) else {
             return Err(missing(PROTOCOL_VERSION));
         };
         if version != VERSION {
@@ -73,9 +73,8 @@ impl<'a> Said<'a> {
         if info.is_some_and(|info| !is_object(info)) {
             return Err(Refused::params(format!("_meta[\"{CLIENT_INFO}\"] is not an object")));
         }
-        let read = |level| raw(level).and_then(Level::read).ok_or_else(bad_level);
-        let [state, responses, notifications] =
-            [state, responses, notifications].map(|it| there(it).and_then(raw));
+        let read = |level| Level::read(level).ok_or_else(bad_level);
+        let [state, responses, notifications] = [state, responses, notifications].map(there);
         Ok(Self {
             identity: Identity { info, capabilities },
             level: level.map(read).transpose()?,
@@ -91,10 +90,6 @@ impl<'a> Said<'a> {
 /// What is `null` is not there.
 fn there(raw: Option<&str>) -> Option<&str> {
     raw.filter(|raw| *raw != "null")
-}
-
-fn raw(text: &str) -> Option<&RawValue> {
-    serde_json::from_str(text).ok()
 }
 
 impl Identity<'_> {
@@ -124,7 +119,7 @@ impl Identity<'_> {
 }
 
 impl Level {
-    pub(super) fn read(raw: &RawValue) -> Option<Self> {
+    pub(super) fn read(raw: &str) -> Option<Self> {
         let name = text(raw)?;
         let rank = LOG_LEVELS.iter().position(|level| *level == name)?;
         u8::try_from(rank).ok().map(Self)

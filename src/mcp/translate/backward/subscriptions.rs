@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 
 use super::{
     Backward,
@@ -16,7 +16,7 @@ use super::{
     words::{self, Refused},
 };
 use crate::mcp::{
-    edit::{Edit, edited},
+    edit::{Edit, edited, picked},
     exchange::Command,
     message::{Id, Message},
     metadata::{SUBSCRIPTION_ID, text},
@@ -88,7 +88,7 @@ impl Backward {
         let Some(request) = self.requests.get(&key) else { return };
         let (number, Some(id)) = (request.leg, request.client.clone()) else { return };
         let filter = Said::by(&request.message).ok().and_then(|said| said.notifications);
-        let filter = filter.and_then(|raw| serde_json::from_str::<Filter>(raw.get()).ok());
+        let filter = filter.and_then(|raw| serde_json::from_str::<Filter>(raw).ok());
         let Some(filter) = filter else {
             let refused = Refused::params("params.notifications is missing or no filter");
             return self.answer(key, |id| refused.line(id));
@@ -268,18 +268,8 @@ fn tagged(message: &Message, id: &Id) -> Option<Bytes> {
 }
 
 fn updated(message: &Message) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Updated<'a> {
-        #[serde(borrow)]
-        params: Params<'a>,
-    }
-    #[derive(Deserialize)]
-    struct Params<'a> {
-        #[serde(borrow)]
-        uri: &'a RawValue,
-    }
-    let updated: Updated<'_> = serde_json::from_slice(message.bytes()).ok()?;
-    text(updated.params.uri).map(Cow::into_owned)
+    let [uri] = picked(message.bytes(), &["params"], ["uri"])?;
+    text(uri?).map(Cow::into_owned)
 }
 
 /// Whether an update of `uri` is one of `root`: servers may name a part of what was subscribed to
