@@ -40,6 +40,20 @@ pub fn members(text: &str) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
     serde_json::from_str(text).ok().map(|Members(members)| members)
 }
 
+/// How many members the object `text` has, doubled ones included; none where it is no object. It must be
+/// JSON that was checked before.
+#[must_use]
+pub fn count(text: &str) -> Option<usize> {
+    let text = text.as_bytes();
+    let mut members = walk::Members::of(text, walk::begin(text))?;
+    let mut count = 0;
+    while let Ok(member) = members.next()? {
+        members.past(walk::value(text, member.value)?);
+        count += 1;
+    }
+    Some(count)
+}
+
 /// The raw values of the members `names` of the object at `path`, the last ones where a name is doubled;
 /// none where there is no object. `text` must be JSON that was checked before.
 #[must_use]
@@ -92,7 +106,25 @@ fn pick<const N: usize>(
 /// a path is something else than an object. `text` must be JSON that was checked before.
 #[must_use]
 pub fn edited(text: &Bytes, edits: &[Edit<'_>]) -> Option<Bytes> {
+    edited_around(text, edits, 0..0).map(|(edited, _)| edited)
+}
+
+/// The same, and where what is at `place` has come to lie, which no edit may change but as a whole.
+#[must_use]
+pub fn edited_around(
+    text: &Bytes,
+    edits: &[Edit<'_>],
+    place: Range<usize>,
+) -> Option<(Bytes, Range<usize>)> {
     let changes = changes::of(text, edits)?;
+    let (mut start, mut length) = (place.start, place.len());
+    for change in changes.iter().rev().filter(|change| change.place.start <= place.start) {
+        if change.place == place {
+            length = change.text.len();
+        } else {
+            start = (start + change.text.len()).checked_sub(change.place.len())?;
+        }
+    }
     let added: usize = changes.iter().map(|change| change.text.len()).sum();
     let mut result = Vec::with_capacity(text.len() + added);
     let mut done = 0;
@@ -102,7 +134,7 @@ pub fn edited(text: &Bytes, edits: &[Edit<'_>]) -> Option<Bytes> {
         done = change.place.end;
     }
     result.extend_from_slice(text.get(done..)?);
-    Some(Bytes::from(result))
+    Some((Bytes::from(result), start..start + length))
 }
 
 /// The members of an object in their order, doubled ones included.

@@ -7,6 +7,7 @@
 use std::{
     borrow::Cow,
     hash::{Hash, Hasher},
+    ops::Range,
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -185,15 +186,23 @@ impl Message {
     /// none where they can't be made.
     #[must_use]
     pub fn edited(&self, edits: &[Edit<'_>]) -> Option<Self> {
-        let bytes = edit::edited(&self.bytes, edits)?;
-        let envelope = match self.single()? {
-            Envelope::Request { method, .. } => {
-                let [id] = edit::picked(&bytes, &[], ["id"])?;
-                Envelope::Request { id: Id::parse(&bytes, id?)?, method: method.clone() }
+        let (bytes, envelope) = match self.single()? {
+            Envelope::Request { id, method } => {
+                let (bytes, id) = edit::edited_around(&self.bytes, edits, self.place_of(id))?;
+                let id = std::str::from_utf8(bytes.get(id)?).ok()?;
+                let id = Id::parse(&bytes, id)?;
+                (bytes, Envelope::Request { id, method: method.clone() })
             }
-            Envelope::Notification { method } => Envelope::Notification { method: method.clone() },
+            Envelope::Notification { method } => (
+                edit::edited(&self.bytes, edits)?,
+                Envelope::Notification { method: method.clone() },
+            ),
             Envelope::Response { .. } => return None,
         };
+        debug_assert_eq!(
+            Self::parse(bytes.clone()).ok().and_then(|it| it.single().cloned()).as_ref(),
+            Some(&envelope)
+        );
         Some(Self { bytes, envelopes: Envelopes::One(envelope) })
     }
 
@@ -203,12 +212,18 @@ impl Message {
     #[must_use]
     pub fn with_id(&self, token: &str) -> Bytes {
         let Some(Envelope::Request { id, .. }) = self.single() else { return self.bytes.clone() };
-        let start = id.token.as_ptr() as usize - self.bytes.as_ptr() as usize;
+        let place = self.place_of(id);
         let mut changed = BytesMut::with_capacity(self.bytes.len() + token.len());
-        changed.put_slice(&self.bytes[..start]);
+        changed.put_slice(&self.bytes[..place.start]);
         changed.put_slice(token.as_bytes());
-        changed.put_slice(&self.bytes[start + id.token.len()..]);
+        changed.put_slice(&self.bytes[place.end..]);
         changed.freeze()
+    }
+
+    /// Where an id of this message lies in it.
+    fn place_of(&self, id: &Id) -> Range<usize> {
+        let start = id.token.as_ptr() as usize - self.bytes.as_ptr() as usize;
+        start..start + id.token.len()
     }
 }
 

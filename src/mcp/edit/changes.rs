@@ -83,7 +83,7 @@ impl<'e> Editing<'_, 'e> {
 
     /// Adds what is `missing` before the end of an object, which is at `end`.
     fn add(&mut self, depth: usize, missing: Which, end: usize, comma: bool) {
-        let mut added = String::new();
+        let mut added = String::with_capacity(missing.room(self.edits));
         self.write(depth, missing, comma, &mut added);
         if !added.is_empty() {
             let text = Cow::Owned(added);
@@ -103,7 +103,6 @@ impl<'e> Editing<'_, 'e> {
             if std::mem::replace(&mut comma, true) {
                 text.push(',');
             }
-            text.reserve(name.len() + new.len() + 4);
             quote(name, text);
             text.push(':');
             let same = self.named(left, depth, |step| step == *name);
@@ -120,11 +119,17 @@ impl<'e> Editing<'_, 'e> {
 
     /// Those of `which` whose step at `depth` has the name.
     fn named(&self, which: Which, depth: usize, name: impl Fn(&str) -> bool) -> Which {
-        let mut named = Which::NONE;
-        let mut left = which;
+        let (mut named, mut left) = (Which::NONE, which);
+        let mut before: (&str, bool) = ("", name(""));
         while let Some(edit) = left.first(self.edits) {
-            if edit.path().get(depth).is_some_and(|step| name(step)) {
-                named = named.and(left.lowest());
+            if let Some(step) = edit.path().get(depth) {
+                // Edits that stand together mostly lead the same way.
+                if !std::ptr::eq(*step, before.0) {
+                    before = (step, name(step));
+                }
+                if before.1 {
+                    named = named.and(left.lowest());
+                }
             }
             left = left.less(left.lowest());
         }
@@ -167,6 +172,18 @@ impl Which {
 
     fn lowest(self) -> Self {
         Self(self.0 & self.0.wrapping_neg())
+    }
+
+    /// What the paths and the values of some take when they are written, at most and about.
+    fn room(self, edits: &[Edit<'_>]) -> usize {
+        let (mut left, mut room) = (self, 0);
+        while let Some(edit) = left.first(edits) {
+            if let Edit::Set(path, new) = edit {
+                room += new.len() + path.iter().map(|name| name.len() + 6).sum::<usize>();
+            }
+            left = left.less(left.lowest());
+        }
+        room
     }
 
     fn first<'e>(self, edits: &'e [Edit<'e>]) -> Option<&'e Edit<'e>> {

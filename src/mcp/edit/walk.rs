@@ -2,6 +2,9 @@
 //!
 //! Of a text that is no JSON a step leads to nothing or to the wrong place, and never past the end.
 
+/// How far a string's end is looked for word by word.
+const NEAR: usize = 24;
+
 /// Goes from member to member of an object, doubled ones included.
 pub(super) struct Members<'a> {
     text: &'a [u8],
@@ -59,6 +62,7 @@ impl<'a> Members<'a> {
 
 impl Name<'_> {
     /// Whether it says `name`, in whatever spelling.
+    #[inline]
     pub(super) fn is(&self, name: &str) -> bool {
         if self.escaped {
             return serde_json::from_slice::<String>(self.token).is_ok_and(|it| it == name);
@@ -108,8 +112,7 @@ fn nested(text: &[u8], mut at: usize) -> Option<usize> {
 /// Behind the name at `at`, and whether something in it is escaped.
 fn name(text: &[u8], at: usize) -> Option<(usize, bool)> {
     let inside = text.get(at..)?.strip_prefix(b"\"")?;
-    // Names are short.
-    let stop = inside.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    let stop = first(inside, [b'"', b'\\'], |far| memchr::memchr2(b'"', b'\\', far))?;
     match inside[stop] {
         b'"' => Some((at + stop + 2, false)),
         _ => string(text, at).map(|end| (end, true)),
@@ -123,13 +126,40 @@ fn string(text: &[u8], at: usize) -> Option<usize> {
     }
     let mut from = at + 1;
     loop {
-        let quote = from + memchr::memchr(b'"', text.get(from..)?)?;
+        let quote = from + first(text.get(from..)?, [b'"'], |far| memchr::memchr(b'"', far))?;
         let escapes = text[from..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
         from = quote + 1;
         if escapes % 2 == 0 {
             return Some(from);
         }
     }
+}
+
+/// Finds the first of some bytes in `text`. Most are near, where a search by wide registers, `far`, takes
+/// longer to begin than to end.
+fn first<const N: usize>(
+    text: &[u8],
+    bytes: [u8; N],
+    far: impl Fn(&[u8]) -> Option<usize>,
+) -> Option<usize> {
+    let mut from = 0;
+    while let Some(word) = text.get(from..).and_then(<[u8]>::first_chunk).filter(|_| from < NEAR) {
+        let word = u64::from_le_bytes(*word);
+        let found = bytes.into_iter().fold(0, |found, byte| found | holding(word, byte));
+        if found != 0 {
+            return Some(from + found.trailing_zeros() as usize / 8);
+        }
+        from += 8;
+    }
+    far(text.get(from..)?).map(|at| from + at)
+}
+
+/// A word whose lowest bit is the highest one of the first byte in `word` that is `byte`; zero where there
+/// is none.
+fn holding(word: u64, byte: u8) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let zero = word ^ u64::from_ne_bytes([byte; 8]);
+    zero.wrapping_sub(ONES) & !zero & (ONES << 7)
 }
 
 fn blanks(text: &[u8], mut at: usize) -> usize {

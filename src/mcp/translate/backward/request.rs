@@ -96,11 +96,10 @@ impl Request {
     /// The request as a session has it.
     pub(super) fn legacy(&self, key: u64) -> Option<Message> {
         let of_meta = MODERN_KEYS.map(|key| ["params", "_meta", key]);
-        let mut edits = vec![
-            Edit::Set(&["id"], Cow::Owned(key.to_string())),
-            Edit::Remove(&["params", "inputResponses"]),
-            Edit::Remove(&["params", "requestState"]),
-        ];
+        let mut edits = Vec::with_capacity(of_meta.len() + 4);
+        edits.push(Edit::Set(&["id"], Cow::Owned(key.to_string())));
+        edits.push(Edit::Remove(&["params", "inputResponses"]));
+        edits.push(Edit::Remove(&["params", "requestState"]));
         edits.extend(of_meta.iter().map(|path| Edit::Remove(path)));
         // The client may use its token again while this call is held.
         let token: &[&str] = &["params", "_meta", "progressToken"];

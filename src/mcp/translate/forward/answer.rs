@@ -40,11 +40,11 @@ pub(super) fn result(line: &[u8]) -> Reading<'_> {
 
 /// The edits that take a result out of its era.
 pub(super) fn removals(meta: Option<&str>) -> Vec<Edit<'static>> {
-    let mut edits = vec![
-        Edit::Remove(&["result", "resultType"]),
-        Edit::Remove(&["result", "ttlMs"]),
-        Edit::Remove(&["result", "cacheScope"]),
-    ];
+    // One for structured content and one for the id may follow.
+    let mut edits = Vec::with_capacity(6);
+    edits.push(Edit::Remove(&["result", "resultType"]));
+    edits.push(Edit::Remove(&["result", "ttlMs"]));
+    edits.push(Edit::Remove(&["result", "cacheScope"]));
     edits.extend(match only(meta, SERVER_INFO) {
         Some(true) => Some(Edit::Remove(&["result", "_meta"])),
         Some(false) => Some(Edit::Remove(&["result", "_meta", SERVER_INFO])),
@@ -158,8 +158,9 @@ pub(super) fn unsubscribed(line: &Bytes) -> Bytes {
 /// Whether `name` is the only member of the object `meta`; none where there is no such object or
 /// member.
 fn only(meta: Option<&str>, name: &str) -> Option<bool> {
-    let members = edit::members(meta?)?;
-    members.iter().any(|(it, _)| it == name).then_some(members.len() == 1)
+    let meta = meta?;
+    let [named] = edit::picked(meta.as_bytes(), &[], [name])?;
+    named.map(|_| edit::count(meta) == Some(1))
 }
 
 /// The line that answers request `id` with nothing in particular.

@@ -112,7 +112,7 @@ impl Profile {
     /// In the order of the names above.
     fn values(&self) -> [Option<Cow<'_, str>>; 4] {
         [
-            Some(Cow::Owned(format!(r#""{}""#, self.version))),
+            Some(Cow::Owned(["\"", self.version, "\""].concat())),
             self.info.as_deref().map(Cow::Borrowed),
             Some(Cow::Borrowed(&self.capabilities)),
             self.level.map(|level| Cow::Owned(format!(r#""{level}""#))),
