@@ -310,6 +310,19 @@ fn with_protocol_legacy_discovery_comes_first() {
 }
 
 #[test]
+fn the_time_of_a_probe_that_was_answered_says_nothing_of_the_next() {
+    let mut table = Table::new(Some(Era::Legacy));
+    table.says(INITIALIZE);
+    let first = table.posted[0].0;
+    table.refused(503, "");
+    assert_eq!(table.delivered.len(), 1);
+    assert_eq!(table.says(&INITIALIZE.replacen(":1", ":6", 1)), Some(Machine::Forward));
+    table.on(Event::Elapsed(Timer::Probe(first)));
+    table.refused(503, "");
+    assert_eq!((table.posted.len(), table.delivered.len()), (2, 2), "{:?}", table.posted);
+}
+
+#[test]
 fn an_initialize_that_is_not_taken_by_post_is_given_to_http_sse() {
     for status in [400, 404, 405] {
         let mut table = Table::new(None);
