@@ -177,7 +177,9 @@ impl Translation {
         asked: &Inbound<'_>,
         message: Option<Result<Message, crate::mcp::message::Malformed>>,
     ) -> Result<Course, Refusal> {
-        let spoken = self.spoken(asked).await;
+        // Where nothing is known, a session that is not ours was opened without, and does not wait now.
+        let matters = self.known.is_known() || self.interpreters.knows(&name);
+        let spoken = if matters { self.spoken(asked).await } else { None };
         let Some(interpreter) = self.interpreters.find(&name, asked.caller) else {
             // To a server without sessions there is none; and none of ours is shown to another.
             let gone = spoken == Some(Spoken::Modern) || self.interpreters.knows(&name);
