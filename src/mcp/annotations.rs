@@ -60,6 +60,17 @@ struct Tool<'a> {
     input_schema: Option<&'a RawValue>,
 }
 
+/// A header in which a call may have to repeat an argument.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Repeated {
+    /// `Mcp-Param-...`
+    pub header: HeaderName,
+    /// The argument as text, where there is one that a header can repeat.
+    pub value: Option<String>,
+    /// Whether it is a number, which has more than one spelling.
+    pub is_number: bool,
+}
+
 /// What became of a list of tools.
 #[derive(Debug)]
 pub struct Learned {
@@ -124,14 +135,25 @@ impl Annotations {
         tool: &str,
         arguments: Option<&RawValue>,
     ) -> Vec<(HeaderName, HeaderValue)> {
-        let (Some(parameters), Some(arguments)) = (self.tools.get(tool), arguments) else {
-            return Vec::new();
+        let header = |it: Repeated| Some((it.header, metadata::encoded(&it.value?)));
+        self.repeated(tool, arguments).into_iter().filter_map(header).collect()
+    }
+
+    /// All headers that a call of `tool` may have, with what is to be in them.
+    #[must_use]
+    pub fn repeated(&self, tool: &str, arguments: Option<&RawValue>) -> Vec<Repeated> {
+        let is_number =
+            |it: &RawValue| it.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        let repeated = |Parameter { header, path }: &Parameter| {
+            let argument =
+                arguments.and_then(|all| path.iter().try_fold(all, |at, name| member(at, name)));
+            Repeated {
+                header: header.clone(),
+                value: argument.and_then(primitive),
+                is_number: argument.is_some_and(is_number),
+            }
         };
-        let header = |parameter: &Parameter| {
-            let value = parameter.path.iter().try_fold(arguments, |at, name| member(at, name))?;
-            Some((parameter.header.clone(), metadata::encoded(&primitive(value)?)))
-        };
-        parameters.iter().filter_map(header).collect()
+        self.tools.get(tool).into_iter().flatten().map(repeated).collect()
     }
 }
 
@@ -244,6 +266,12 @@ mod tests {
         }
         assert!(called(&annotations, "plain", r#"{"region":"us"}"#).is_empty());
         assert!(annotations.headers("run", None).is_empty());
+        let said =
+            RawValue::from_string(r#"{"region":"7","deep":{"limit":7}}"#.to_owned()).unwrap();
+        let said = annotations.repeated("run", Some(&said));
+        let said: Vec<_> = said.iter().map(|it| (it.value.as_deref(), it.is_number)).collect();
+        assert_eq!(said, [(Some("7"), true), (None, false), (Some("7"), false)]);
+        assert!(annotations.repeated("run", None).iter().all(|it| it.value.is_none()));
     }
 
     #[test]

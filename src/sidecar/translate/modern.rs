@@ -18,9 +18,10 @@ use super::{
 use crate::{
     bridge::Era,
     mcp::{
+        annotations::Repeated,
         edit, fault,
         message::{Envelope, Id, Message},
-        metadata::Metadata,
+        metadata::{Metadata, PROTOCOL_VERSION},
         refusal::{self, HEADER_MISMATCH, METHOD_NOT_FOUND},
     },
     sidecar::respond::Refusal,
@@ -114,6 +115,9 @@ fn status(answer: &[u8]) -> StatusCode {
 /// Holds the headers that repeat the body against it ("Server Validation").
 fn validate(headers: &HeaderMap, message: &Message, method: &str) -> Result<(), String> {
     let metadata = Metadata::of(message, method);
+    if metadata.version.is_none() && states_version(message) {
+        return Err("the body says twice what headers repeat".to_owned());
+    }
     let named = matches!(method, "tools/call" | "prompts/get" | "resources/read");
     let same = |name: &HeaderName, expected: Option<&str>| match (one(headers, name)?, expected) {
         (None, _) => Err(format!("the header {name} is missing")),
@@ -136,6 +140,14 @@ fn validate(headers: &HeaderMap, message: &Message, method: &str) -> Result<(), 
     }
 }
 
+/// Whether the body has a version, as who takes the last of doubled members reads it: where `Metadata`
+/// has none then, a member is doubled, and who reads the body behind may take another one than is held
+/// against the headers here.
+fn states_version(message: &Message) -> bool {
+    let version = edit::picked(message.bytes(), &["params", "_meta"], [PROTOCOL_VERSION]);
+    version.is_some_and(|[version]| version.is_some_and(|raw| raw.starts_with('"')))
+}
+
 /// The same for the headers that a tool's annotations ask for, where the list of tools has passed here
 /// ("Server Behavior for Custom Headers").
 fn mirrored(
@@ -149,13 +161,19 @@ fn mirrored(
     }
     let metadata = Metadata::of(message, method);
     let tool = metadata.name.as_deref().unwrap_or_default();
-    let expected = desk.annotations().headers(tool, metadata.arguments);
-    for (name, expected) in expected {
-        let stated = one(headers, &name)?.ok_or_else(|| format!("the header {name} is missing"))?;
-        let expected = expected.to_str().ok().and_then(decoded);
-        match (decoded(&stated), expected) {
-            (Some(stated), Some(expected)) if is_same(&stated, &expected) => {}
-            _ => return Err(format!("the header {name} does not match the body")),
+    let repeated = desk.annotations().repeated(tool, metadata.arguments);
+    for Repeated { header, value, is_number } in repeated {
+        let same = |stated: &str, expected: &str| match is_number {
+            true => is_same(stated, expected),
+            false => stated == expected,
+        };
+        match (one(headers, &header)?, value) {
+            (None, None) => {}
+            (None, Some(_)) => return Err(format!("the header {header} is missing")),
+            (Some(stated), Some(expected))
+                if decoded(&stated).is_some_and(|stated| same(&stated, &expected)) => {}
+            // One of an argument that is not there is as wrong: who goes by it is misled.
+            (Some(_), _) => return Err(format!("the header {header} does not match the body")),
         }
     }
     Ok(())
@@ -163,7 +181,9 @@ fn mirrored(
 
 /// Numbers are compared as numbers ("Server Validation").
 fn is_same(stated: &str, expected: &str) -> bool {
-    let number = |text: &str| text.parse::<f64>().ok();
+    /// Beyond it a double does not name one integer.
+    const SAFE: f64 = 9_007_199_254_740_991.0;
+    let number = |text: &str| text.parse::<f64>().ok().filter(|it| it.abs() <= SAFE);
     stated == expected || number(stated).is_some_and(|it| number(expected) == Some(it))
 }
 
@@ -230,6 +250,30 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_says_twice_what_headers_repeat_is_refused() {
+        let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
+        let headers = HeaderMap::from_iter([
+            (VERSION, HeaderValue::from_static("2026-07-28")),
+            (METHOD, HeaderValue::from_static("tools/call")),
+            (NAME, HeaderValue::from_static("good")),
+        ]);
+        for (params, good) in [
+            (format!(r#""params":{{"name":"good",{meta}}}"#), true),
+            // Without a name, or a version: it is told by who reads it that it needs them.
+            (format!(r#""params":{{{meta}}}"#), true),
+            (r#""params":{"name":"good","_meta":{}}"#.to_owned(), true),
+            (format!(r#""params":{{"name":"good","n\u0061me":"evil",{meta}}}"#), false),
+            (format!(r#""params":{{"name":"good","arguments":{{}},"arguments":7,{meta}}}"#), false),
+            (format!(r#""params":{{"name":"good",{meta},{meta}}}"#), false),
+            (format!(r#""params":{{"name":"good"}},"params":{{"name":"evil",{meta}}}"#), false),
+        ] {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call",{params}}}"#);
+            let message = Message::parse(Bytes::from(text)).unwrap();
+            assert_eq!(validate(&headers, &message, "tools/call").is_ok(), good, "{params}");
+        }
+    }
+
+    #[test]
     fn errors_of_the_protocol_have_a_status_of_their_own() {
         for (answer, expected) in [
             (r#"{"result":{}}"#, 200),
@@ -252,6 +296,9 @@ mod tests {
             ("43", "42", false),
             ("eu", "us", false),
             ("NaN", "nan", false),
+            ("inf", "infinity", false),
+            ("12345678901234567890", "12345678901234567891", false),
+            ("12345678901234567890", "12345678901234567890", true),
         ] {
             assert_eq!(is_same(stated, expected), same, "{stated} {expected}");
         }
