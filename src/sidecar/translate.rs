@@ -25,10 +25,11 @@ use super::{
     drain::Drain,
     guard::Denied,
     respond::Refusal,
+    room::Place,
     sessions::{Key, SESSION},
 };
 use crate::{
-    bridge::Settings,
+    bridge::{Hold, Settings},
     failure::Stage,
     mcp::{
         edit, fault,
@@ -71,8 +72,18 @@ pub(super) struct Inbound<'a> {
     pub(super) target: &'a Uri,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a Bytes,
+    /// What it and its body take up of the room there is.
+    pub(super) taken: &'a (Place, Option<Place>),
     pub(super) caller: &'a Caller,
     pub(super) drain: &'a Drain,
+}
+
+impl Inbound<'_> {
+    /// What is spoken for takes up its room until the upstream is done with it, even if its client is
+    /// gone by then or needs no answer: else there would be no end to what is under way.
+    fn hold(&self) -> Hold {
+        Arc::new(self.taken.clone())
+    }
 }
 
 /// What becomes of it.

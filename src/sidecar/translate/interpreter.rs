@@ -22,7 +22,7 @@ use tower::{Service as _, service_fn};
 
 use super::desk::{Desk, Line, Post};
 use crate::{
-    bridge::{Backlog, Engine, Era, Settings},
+    bridge::{Backlog, Engine, Era, Hold, Settings},
     mcp::{message::Id, message::Message, notification},
     service::{Caller, HttpService, Request},
     sidecar::{drain::Drain, respond::Refusal, sessions::Key},
@@ -72,17 +72,22 @@ impl Interpreter {
     }
 
     /// Hands a message of the client on.
-    pub(super) fn take(&self, message: Message) {
+    pub(super) fn take(&self, message: Message, hold: Option<&Hold>) {
         *self.used() = Instant::now();
-        self.engine.take(message);
+        self.engine.take(message, hold);
     }
 
     /// Hands on the requests of a POST; none if one of the same id is under way.
-    pub(super) fn ask(self: &Arc<Self>, post: Post, message: Message) -> Option<Reply> {
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        post: Post,
+        message: Message,
+        hold: Option<&Hold>,
+    ) -> Option<Reply> {
         let (ticket, lines) = self.desk.enter(post)?;
         // There before the answer, which may come at once.
         let reply = Reply { interpreter: Arc::clone(self), ticket, lines: Some(lines) };
-        self.take(message);
+        self.take(message, hold);
         Some(reply)
     }
 
@@ -112,7 +117,7 @@ impl Interpreter {
         }
         for id in open {
             if let Ok(cancel) = Message::parse(notification::cancel(&id, "the client has left")) {
-                self.engine.take(cancel);
+                self.engine.take(cancel, None);
             }
         }
     }

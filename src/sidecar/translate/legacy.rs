@@ -57,7 +57,7 @@ impl Translation {
             asked.drain,
         )?;
         let mut opening = Opening { interpreter: &interpreter, stands: false };
-        let Some(reply) = interpreter.ask(post(&message), message) else {
+        let Some(reply) = interpreter.ask(post(&message), message, Some(&asked.hold())) else {
             return Ok(doubled().into());
         };
         let said = Said::by(reply).await;
@@ -88,14 +88,14 @@ impl Translation {
         }
         if message.request_ids().next().is_none() {
             let withdrawn = withdrawn(&message);
-            interpreter.take(message);
+            interpreter.take(message, Some(&asked.hold()));
             if let Some(id) = withdrawn {
                 // What is cancelled is not answered (2025-11-25 cancellation, "Behavior Requirements").
                 interpreter.desk.withdraw(&id);
             }
             return reply::accepted().into();
         }
-        let Some(reply) = interpreter.ask(post(&message), message) else {
+        let Some(reply) = interpreter.ask(post(&message), message, Some(&asked.hold())) else {
             return doubled().into();
         };
         let said = Said::by(reply).await;

@@ -53,7 +53,7 @@ impl Translation {
                 if withdrawn(message).is_none()
                     && let Some(interpreter) = self.interpreters.find(&name, asked.caller)
                 {
-                    interpreter.take(message.clone());
+                    interpreter.take(message.clone(), Some(&asked.hold()));
                 }
                 return Ok(reply::accepted().into());
             }
@@ -79,7 +79,7 @@ impl Translation {
         let listens = names.listens();
         let tokens = Vec::from_iter(names.has_token().then(|| own.clone()));
         let post = Post { ids: vec![own], tokens, names: Some(names) };
-        let Some(reply) = interpreter.ask(post, renamed) else {
+        let Some(reply) = interpreter.ask(post, renamed, Some(&asked.hold())) else {
             // A number is never used twice.
             return Err(Refusal::Busy("too many requests are under way"));
         };

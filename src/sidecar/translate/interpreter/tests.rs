@@ -52,7 +52,7 @@ async fn one_that_nobody_uses_is_gone_after_a_while() {
     assert!(here.all.find(&session("idle"), &bob).is_none(), "it is another's");
     for _ in 0..3 {
         tokio::time::sleep(IDLE / 2).await;
-        used.take(initialize());
+        used.take(initialize(), None);
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!here.all.knows(&session("idle")));
@@ -90,8 +90,8 @@ async fn one_that_is_dismissed_answers_and_ends() {
     let here = All::new();
     let interpreter = here.begin("it", &Caller::Anyone).unwrap();
     let post = || Post { ids: vec![Id::from_token("1").unwrap()], tokens: vec![], names: None };
-    let mut reply = interpreter.ask(post(), initialize()).unwrap();
-    assert!(interpreter.ask(post(), initialize()).is_none());
+    let mut reply = interpreter.ask(post(), initialize(), None).unwrap();
+    assert!(interpreter.ask(post(), initialize(), None).is_none());
     interpreter.dismiss();
     let said = reply.next().await.unwrap();
     assert!(said.last && said.text.starts_with(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"error\""));

@@ -199,3 +199,28 @@ fn at_its_end_the_sidecar_waits_for_calls_and_for_no_listener() {
     assert_eq!(event(&mut calling)["result"]["structuredContent"]["steps"], 1);
     ends(scene);
 }
+
+/// Neither who leaves nor who needs no answer can have more under way than there is room for.
+#[test]
+fn what_nobody_waits_for_takes_up_its_place_until_the_upstream_is_done_with_it() {
+    use crate::support::script::{Fault, Rule};
+    let scene = scene(true, &["--max-requests", "1"]);
+    let session = open(&scene, &json!({}));
+    let listed = || scene.sidecar.ask(within(&session, 2, "tools/call", &json!({"name": "echo"})));
+    let mut left = scene.sidecar.connect();
+    left.write(call(&session, "wait", &json!({"gate": "left"})));
+    scene.upstream.wait_for(|all| all.iter().any(|it| it.tool() == Some("wait")));
+    drop(left);
+    assert_eq!(listed().status, 503);
+    scene.upstream.release("left");
+    assert_eq!(listed().status, 200);
+
+    let told = json!({"jsonrpc": "2.0", "method": "notifications/of-some-extension"});
+    scene.upstream.script(Rule::on("notifications/of-some-extension"), Fault::Stall);
+    assert_eq!(scene.sidecar.ask(post(&named(&session), &told)).status, 202);
+    scene.upstream.wait_for_method("notifications/of-some-extension");
+    assert_eq!(listed().status, 503);
+    scene.upstream.drop_connections();
+    assert_eq!(listed().status, 200);
+    assert_eq!(scene.sidecar.finish(), ["busy"; 2]);
+}
