@@ -160,6 +160,11 @@ impl Desk {
         streams.posts.is_empty() && streams.listener.is_none()
     }
 
+    /// Whether a request waits for its answer.
+    pub(super) fn owes(&self) -> bool {
+        !self.lock().posts.is_empty()
+    }
+
     /// Waits until there is no stream.
     pub(super) async fn quiet(&self) {
         loop {

@@ -218,7 +218,7 @@ impl Interpreters {
     ) -> Result<Arc<Interpreter>, Refusal> {
         let mut all = self.lock();
         if all.len() >= MOST {
-            let least = least(&all).ok_or(Refusal::Busy("too many sessions are open"))?;
+            let least = least(&all, owner).ok_or(Refusal::Busy("too many sessions are open"))?;
             if let Some(gone) = all.remove(&least) {
                 gone.dismiss();
             }
@@ -247,16 +247,26 @@ impl Interpreters {
     }
 }
 
-/// Of who has most, so that nobody can end those of others, the least recently used one that nothing
-/// waits for.
-fn least(all: &HashMap<Name, Arc<Interpreter>>) -> Option<Name> {
+/// Which one makes room for one of `newcomer`'s: of who has most, the least recently used one that no
+/// request waits for, before one that is listened to.
+///
+/// So that nobody can end those of others by having many in use, others are left with no fewer than the
+/// newcomer has then; so that nobody is kept out by who has many, being listened to does not save one.
+fn least(all: &HashMap<Name, Arc<Interpreter>>, newcomer: &Caller) -> Option<Name> {
     let mut held: HashMap<&Caller, usize> = HashMap::new();
     for interpreter in all.values() {
         *held.entry(&interpreter.owner).or_default() += 1;
     }
-    let quiet = all.iter().filter(|(_, it)| it.desk.is_quiet());
-    let least = quiet.max_by_key(|(_, it)| (held.get(&it.owner), std::cmp::Reverse(*it.used())));
-    least.map(|(name, _)| name.clone())
+    let count = |caller: &Caller| held.get(caller).copied().unwrap_or_default();
+    let own = count(newcomer);
+    let may_go = all.values().zip(all.keys()).filter(|(it, _)| match it.owner == *newcomer {
+        true => it.desk.is_quiet(),
+        false => !it.desk.owes() && count(&it.owner) > own + 1,
+    });
+    let least = may_go.max_by_key(|(it, _)| {
+        (count(&it.owner), it.desk.is_quiet(), std::cmp::Reverse(*it.used()))
+    });
+    least.map(|(_, name)| name.clone())
 }
 
 /// The id of a request that was withdrawn, if `message` says so.
