@@ -23,7 +23,10 @@ use tower::{Service as _, service_fn};
 use super::desk::{Desk, Line, Post};
 use crate::{
     bridge::{Backlog, Engine, Era, Hold, Settings},
-    mcp::{message::Id, message::Message, notification},
+    mcp::{
+        message::{Envelope, Id, Message},
+        notification,
+    },
     service::{Caller, HttpService, Request},
     sidecar::{drain::Drain, respond::Refusal, sessions::Key},
 };
@@ -269,10 +272,12 @@ fn least(all: &HashMap<Name, Arc<Interpreter>>, newcomer: &Caller) -> Option<Nam
     least.map(|(_, name)| name.clone())
 }
 
-/// The id of a request that was withdrawn, if `message` says so.
-pub(super) fn withdrawn(message: &Message) -> Option<Id> {
-    let cancels = message.is_notification("notifications/cancelled");
-    cancels.then(|| notification::cancelled_id(message))?
+/// The ids of the requests that `message` withdraws.
+pub(super) fn withdrawn(message: &Message) -> Vec<Id> {
+    let cancels = |it: &Envelope| matches!(it, Envelope::Notification { method } if &**method == "notifications/cancelled");
+    let parts = message.parts().zip(message.envelopes()).filter(|(_, it)| cancels(it));
+    let parts = parts.filter_map(|(part, _)| Message::parse(part).ok());
+    parts.filter_map(|part| notification::cancelled_id(&part)).collect()
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ impl Translation {
                 // What it cancels is not said by its number: whose request would that be? To leave the
                 // stream is to cancel.
                 let name = Name::Caller(asked.caller.clone());
-                if withdrawn(message).is_none()
+                if withdrawn(message).is_empty()
                     && let Some(interpreter) = self.interpreters.find(&name, asked.caller)
                 {
                     interpreter.take(message.clone(), Some(&asked.hold()));

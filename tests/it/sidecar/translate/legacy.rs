@@ -105,6 +105,13 @@ fn what_is_cancelled_ends_here_and_there_and_who_only_leaves_has_not_cancelled()
     assert_eq!(line.try_chunk(), Some(None));
     scene.upstream.wait_until_left(&scene.upstream.wait_for_method("tools/call"));
 
+    // In a batch, which is how 2025-03-26 may say it, no less.
+    let mut line =
+        stream(&scene, &call(&session, "progress", &json!({"steps": 1, "gate": "never"})));
+    event(&mut line);
+    assert_eq!(scene.sidecar.ask(post(&named(&session), &json!([cancel]))).status, 202);
+    assert_eq!(line.try_chunk(), Some(None));
+
     let mut line =
         stream(&scene, &call(&session, "progress", &json!({"steps": 1, "gate": "left"})));
     event(&mut line);
