@@ -28,7 +28,7 @@ use self::{
     stdin::{Line, Lines},
     stdout::Stdout,
 };
-pub use self::{engine::Engine, outlet::Backlog, refusing::refuse};
+pub use self::{calls::Hold, engine::Engine, outlet::Backlog, refusing::refuse};
 pub use crate::mcp::era::Era;
 use crate::{
     failure::{Failure, Stage},

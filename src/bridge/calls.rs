@@ -4,6 +4,7 @@
 //! that brings it, so that a call crosses no channel and wakes no other task.
 
 use std::{
+    any::Any,
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -29,6 +30,9 @@ use crate::{
 
 /// How long the DELETE of a session may take.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What is kept for as long as something is under way to the upstream.
+pub type Hold = Arc<dyn Any + Send + Sync>;
 
 /// The calls in flight and the session they belong to.
 pub(super) struct Calls {
@@ -64,16 +68,21 @@ impl Calls {
 
     /// Tells the conversation what happened and carries out what it decides.
     pub(super) fn on(self: &Arc<Self>, event: Event) {
+        self.on_holding(event, None);
+    }
+
+    /// The same, where what is sent at once keeps `hold` until its exchange has ended.
+    pub(super) fn on_holding(self: &Arc<Self>, event: Event, hold: Option<&Hold>) {
         if let (Some(audit), Event::FromClient(message)) = (&self.audit, &event) {
             lock(audit).asked(message);
         }
         let commands = lock(&self.conversation).handle(event);
         for command in commands {
-            self.carry_out(command);
+            self.carry_out(command, hold);
         }
     }
 
-    fn carry_out(self: &Arc<Self>, command: Command) {
+    fn carry_out(self: &Arc<Self>, command: Command, hold: Option<&Hold>) {
         match command {
             Command::Deliver(line) => {
                 if let Some(audit) = &self.audit {
@@ -83,11 +92,13 @@ impl Calls {
             }
             Command::Post { exchange, body, awaits, context } => {
                 let content = Content::Post { body };
-                self.start(exchange, Outgoing { context, content, awaits }, Duration::ZERO);
+                // A stream that only ends with its client is nothing that anybody waits for.
+                let hold = hold.filter(|_| awaits != Awaits::Stream).cloned();
+                self.start(exchange, Outgoing { context, content, awaits }, Duration::ZERO, hold);
             }
             Command::Listen { exchange, context, resume, awaits, after } => {
                 let content = Content::Listen { resume };
-                self.start(exchange, Outgoing { context, content, awaits }, after);
+                self.start(exchange, Outgoing { context, content, awaits }, after, None);
             }
             Command::Connect(exchange) => self.connect(exchange),
             Command::Send(exchange, body) => {
@@ -114,9 +125,16 @@ impl Calls {
         }
     }
 
-    fn start(self: &Arc<Self>, id: ExchangeId, outgoing: Outgoing, after: Duration) {
+    fn start(
+        self: &Arc<Self>,
+        id: ExchangeId,
+        outgoing: Outgoing,
+        after: Duration,
+        hold: Option<Hold>,
+    ) {
         let calls = Arc::clone(self);
         let task = tokio::spawn(async move {
+            let _hold = hold;
             let mut watch = Watch { calls: &calls, id, ended: false };
             if !after.is_zero() {
                 tokio::time::sleep(after).await;

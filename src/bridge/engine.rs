@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     Settings,
-    calls::Calls,
+    calls::{Calls, Hold},
     converse,
     outlet::{Backlog, Front, Outlet},
 };
@@ -35,9 +35,10 @@ impl Engine {
         Self(Calls::new(settings, conversation, service, Outlet::Front(front)))
     }
 
-    /// Takes a message of the client.
-    pub fn take(&self, message: Message) {
-        self.0.on(Event::FromClient(message));
+    /// Takes a message of the client. What is sent for it keeps `hold` until the upstream is done with
+    /// that, whether or not somebody still waits for it.
+    pub fn take(&self, message: Message, hold: Option<&Hold>) {
+        self.0.on_holding(Event::FromClient(message), hold);
     }
 
     /// Ends the conversation: what is in flight has so long, then the upstream is told.

@@ -60,6 +60,17 @@ struct Tool<'a> {
     input_schema: Option<&'a RawValue>,
 }
 
+/// A header in which a call may have to repeat an argument.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Repeated {
+    /// `Mcp-Param-...`
+    pub header: HeaderName,
+    /// The argument as text, where there is one that a header can repeat.
+    pub value: Option<String>,
+    /// Whether it is a number, which has more than one spelling.
+    pub is_number: bool,
+}
+
 /// What became of a list of tools.
 #[derive(Debug)]
 pub struct Learned {
@@ -120,19 +131,30 @@ impl Annotations {
     /// The headers for a call of `tool` ("Client Behavior" 3 to 5).
     #[must_use]
     pub fn headers(&self, tool: &str, arguments: Option<&str>) -> Vec<(HeaderName, HeaderValue)> {
-        let (Some(parameters), Some(arguments)) = (self.tools.get(tool), arguments) else {
-            return Vec::new();
-        };
-        let header = |parameter: &Parameter| {
-            let mut steps = parameter.path.iter();
-            let value = steps.try_fold(arguments, |at, name| {
-                let [member] = edit::picked(at.as_bytes(), &[], [name])?;
-                member
-            })?;
-            Some((parameter.header.clone(), metadata::encoded(&primitive(value)?)))
-        };
-        parameters.iter().filter_map(header).collect()
+        let header = |it: Repeated| Some((it.header, metadata::encoded(&it.value?)));
+        self.repeated(tool, arguments).filter_map(header).collect()
     }
+
+    /// All headers that a call of `tool` may have, with what is to be in them.
+    pub fn repeated(&self, tool: &str, arguments: Option<&str>) -> impl Iterator<Item = Repeated> {
+        let is_number = |raw: &str| raw.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        let repeated = move |Parameter { header, path }: &Parameter| {
+            let argument =
+                arguments.and_then(|all| path.iter().try_fold(all, |at, name| member(at, name)));
+            Repeated {
+                header: header.clone(),
+                value: argument.and_then(primitive),
+                is_number: argument.is_some_and(is_number),
+            }
+        };
+        self.tools.get(tool).into_iter().flatten().map(repeated)
+    }
+}
+
+/// The member `name` of an object.
+fn member<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    let [member] = edit::picked(object.as_bytes(), &[], [name])?;
+    member
 }
 
 /// A string, integer or boolean as text ("Type conversion"); none for anything else, null included.
@@ -234,6 +256,11 @@ mod tests {
         }
         assert!(called(&annotations, "plain", r#"{"region":"us"}"#).is_empty());
         assert!(annotations.headers("run", None).is_empty());
+        let said = annotations.repeated("run", Some(r#"{"region":"7","deep":{"limit":7}}"#));
+        let said: Vec<_> = said.map(|it| (it.value, it.is_number)).collect();
+        let seven = || Some("7".to_owned());
+        assert_eq!(said, [(seven(), true), (None, false), (seven(), false)]);
+        assert!(annotations.repeated("run", None).all(|it| it.value.is_none()));
     }
 
     #[test]

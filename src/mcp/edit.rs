@@ -54,6 +54,23 @@ pub fn count(text: &str) -> Option<usize> {
     Some(count)
 }
 
+/// Whether the object `text` has one of the members `names` more than once. It must be JSON that was checked
+/// before.
+#[must_use]
+pub fn doubled<const N: usize>(text: &[u8], names: [&str; N]) -> bool {
+    let Some(mut members) = walk::Members::of(text, walk::begin(text)) else { return false };
+    let mut found = [false; N];
+    while let Some(Ok(member)) = members.next() {
+        let named = names.iter().position(|name| member.name.is(name));
+        if named.is_some_and(|at| std::mem::replace(&mut found[at], true)) {
+            return true;
+        }
+        let Some(end) = walk::value(text, member.value) else { return false };
+        members.past(end);
+    }
+    false
+}
+
 /// The raw values of the members `names` of the object at `path`, the last ones where a name is doubled;
 /// none where there is no object. `text` must be JSON that was checked before.
 #[must_use]
@@ -237,6 +254,23 @@ mod tests {
         assert_eq!(edit(r#"{"a":7}"#, &[Edit::Remove(&["a", "b"])]), None);
         assert_eq!(edit("[1]", &[Edit::Remove(&["a"])]), None);
         assert_eq!(edit("{", &[]), None);
+    }
+
+    #[test]
+    fn doubled_members_are_seen() {
+        for (text, expected) in [
+            (r#"{"a":1,"b":2,"a":3}"#, true),
+            (r#"{"a":1, "\u0061" : 3}"#, true),
+            (r#"{"c":1,"c":2,"b":{"b":1},"a":{"a":2}}"#, false),
+            ("{}", false),
+            ("[1]", false),
+        ] {
+            assert_eq!(doubled(text.as_bytes(), ["a", "b"]), expected, "{text}");
+        }
+        assert_eq!(
+            [count("[]"), count("{}"), count(r#"{"a":[1],"a":{}}"#)],
+            [None, Some(0), Some(2)]
+        );
     }
 
     #[test]

@@ -116,7 +116,9 @@ impl Stateless {
     /// Whether the request of an exchange is answered: its response needs no more patience.
     #[must_use]
     pub fn settled(&self, exchange: ExchangeId) -> bool {
-        self.calls.get(&exchange).is_none_or(|call| call.id.is_none())
+        // A list that we have asked for ourselves goes with its answer.
+        let answered = |call: &Call| call.id.is_none() && call.kind != Kind::Relist;
+        self.calls.get(&exchange).is_none_or(answered)
     }
 
     /// What the upstream has shown to be.

@@ -118,10 +118,12 @@ impl Forward {
         // Named in `Connection`, it is taken out, and the upstream says yes to something else.
         let session = session.filter(|_| head.headers.contains_key(SESSION));
         let asked = Asked { method: head.method.clone(), target, session, caller };
-        let telling = match self.course(lane, &head.headers, &body, &asked).await? {
-            Course::Answered(answered) => return Ok(Streaming::ours(answered, place, drain)),
+        let taken = (place, room);
+        let telling = match self.course(lane, &head.headers, (&body, &taken), &asked).await? {
+            Course::Answered(answered) => return Ok(Streaming::ours(answered, taken.0, drain)),
             Course::Passes { telling } => telling,
         };
+        let (place, room) = taken;
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
         *request.uri_mut() = asked.target.clone();
@@ -146,13 +148,13 @@ impl Forward {
         &self,
         lane: &Lane,
         headers: &HeaderMap,
-        body: &Bytes,
+        (body, taken): (&Bytes, &(Place, Option<Place>)),
         asked: &Asked,
     ) -> Result<Course, Refusal> {
         let Some(translation) = &lane.translation else { return Ok(Course::PASSES) };
         let Asked { method, target, caller, .. } = asked;
         let drain = &self.drain;
-        translation.take(Inbound { method, target, headers, body, caller, drain }).await
+        translation.take(Inbound { method, target, headers, body, taken, caller, drain }).await
     }
 
     /// Decides on the head alone; the route that the request takes, and where it leads.

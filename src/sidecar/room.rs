@@ -40,18 +40,24 @@ pub(super) struct Room {
     connections: Arc<Semaphore>,
 }
 
-/// A place in the room, given back when it is dropped.
-#[derive(Debug)]
+/// A place in the room, given back when the last who holds it has dropped it.
+#[derive(Clone, Debug)]
 pub(super) struct Place {
-    permit: OwnedSemaphorePermit,
+    permit: Arc<OwnedSemaphorePermit>,
 }
 
 impl Place {
     /// What a body takes up that turned out to be this long; the rest is there for others.
-    pub(super) fn fitted(mut self, size: usize) -> Option<Self> {
-        let permit = (size > SMALL).then(|| self.permit.split(size / PIECE + 1))?;
+    pub(super) fn fitted(self, size: usize) -> Option<Self> {
+        // Nobody else holds it before it is known how long the body is.
+        let mut permit = Arc::into_inner(self.permit)?;
+        let fitted = (size > SMALL).then(|| permit.split(size / PIECE + 1))?;
         // One that was as long as could be keeps it all.
-        Some(permit.map_or(self, |permit| Self { permit }))
+        Some(Self::of(fitted.unwrap_or(permit)))
+    }
+
+    fn of(permit: OwnedSemaphorePermit) -> Self {
+        Self { permit: Arc::new(permit) }
     }
 }
 
@@ -71,7 +77,7 @@ impl Room {
     /// A place for a connection, if there is one.
     pub(super) fn connection(&self) -> Option<Place> {
         let permit = Arc::clone(&self.connections).try_acquire_owned().ok()?;
-        Some(Place { permit })
+        Some(Place::of(permit))
     }
 
     /// A place for a request, at once or after a while.
@@ -97,12 +103,12 @@ impl Room {
         full: &'static str,
     ) -> Result<Place, Refusal> {
         if let Ok(permit) = Arc::clone(places).try_acquire_many_owned(count) {
-            return Ok(Place { permit });
+            return Ok(Place::of(permit));
         }
         let Ok(_waiting) = self.queue.try_acquire() else { return Err(Refusal::Busy(full)) };
         let permit = timeout(self.limits.patience, Arc::clone(places).acquire_many_owned(count));
         match permit.await {
-            Ok(Ok(permit)) => Ok(Place { permit }),
+            Ok(Ok(permit)) => Ok(Place::of(permit)),
             _ => Err(Refusal::Busy(full)),
         }
     }

@@ -25,10 +25,11 @@ use super::{
     drain::Drain,
     guard::Denied,
     respond::Refusal,
+    room::Place,
     sessions::{Key, SESSION},
 };
 use crate::{
-    bridge::Settings,
+    bridge::{Hold, Settings},
     failure::Stage,
     mcp::{
         edit, fault,
@@ -71,8 +72,18 @@ pub(super) struct Inbound<'a> {
     pub(super) target: &'a Uri,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a Bytes,
+    /// What it and its body take up of the room there is.
+    pub(super) taken: &'a (Place, Option<Place>),
     pub(super) caller: &'a Caller,
     pub(super) drain: &'a Drain,
+}
+
+impl Inbound<'_> {
+    /// What is spoken for takes up its room until the upstream is done with it, even if its client is
+    /// gone by then or needs no answer: else there would be no end to what is under way.
+    fn hold(&self) -> Hold {
+        Arc::new(self.taken.clone())
+    }
 }
 
 /// What becomes of it.
@@ -177,7 +188,9 @@ impl Translation {
         asked: &Inbound<'_>,
         message: Option<Result<Message, crate::mcp::message::Malformed>>,
     ) -> Result<Course, Refusal> {
-        let spoken = self.spoken(asked).await;
+        // Where nothing is known, a session that is not ours was opened without, and does not wait now.
+        let matters = self.known.is_known() || self.interpreters.knows(&name);
+        let spoken = if matters { self.spoken(asked).await } else { None };
         let Some(interpreter) = self.interpreters.find(&name, asked.caller) else {
             // To a server without sessions there is none; and none of ours is shown to another.
             let gone = spoken == Some(Spoken::Modern) || self.interpreters.knows(&name);

@@ -71,7 +71,8 @@ impl Conversation {
                 if let (Some(trial), Machine::Forward) =
                     (&mut self.trial, Machine::of_exchange(*exchange))
                 {
-                    trial.silent = true;
+                    // The time of a probe before this one may be over only now.
+                    trial.silent |= !self.forward.settled(*exchange);
                 }
                 let crossed = self.may_translate(*exchange) && self.abandon(*exchange);
                 (!crossed).then_some(event)

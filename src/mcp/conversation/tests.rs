@@ -174,6 +174,20 @@ fn a_refusal_about_the_caller_or_of_the_era_is_an_answer() {
     }
 }
 
+/// Promise 4: a call is sent in the other era only where the server has not begun with it.
+#[test]
+fn a_refusal_of_who_may_have_run_the_call_is_its_answer() {
+    for (code, answers) in [(7, true), (-1, true), (-32_603, true), (-32_600, false)] {
+        let mut table = Table::new(None);
+        table.says(MODERN);
+        let error =
+            format!(r#"{{"jsonrpc":"2.0","id":3,"error":{{"code":{code},"message":"no"}}}}"#);
+        table.refused(400, &error);
+        let expected = if answers { (1, 1) } else { (2, 0) };
+        assert_eq!((table.posted.len(), table.delivered.len()), expected, "{code}");
+    }
+}
+
 #[test]
 fn a_server_that_was_modern_is_not_taken_for_legacy_for_a_page() {
     let mut table = Table::new(None);
@@ -293,6 +307,19 @@ fn with_protocol_legacy_discovery_comes_first() {
     assert_eq!(table.machine(), Machine::Session);
     assert_eq!(table.last_post(), INITIALIZE);
     assert!(table.delivered.is_empty());
+}
+
+#[test]
+fn the_time_of_a_probe_that_was_answered_says_nothing_of_the_next() {
+    let mut table = Table::new(Some(Era::Legacy));
+    table.says(INITIALIZE);
+    let first = table.posted[0].0;
+    table.refused(503, "");
+    assert_eq!(table.delivered.len(), 1);
+    assert_eq!(table.says(&INITIALIZE.replacen(":1", ":6", 1)), Some(Machine::Forward));
+    table.on(Event::Elapsed(Timer::Probe(first)));
+    table.refused(503, "");
+    assert_eq!((table.posted.len(), table.delivered.len()), (2, 2), "{:?}", table.posted);
 }
 
 #[test]

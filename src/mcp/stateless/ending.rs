@@ -1,6 +1,8 @@
 //! How exchanges end, and what that means for the requests that they carried: each gets an answer,
 //! and none is sent again but for its headers.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use http::StatusCode;
 
@@ -16,6 +18,10 @@ use crate::{
         refusal::{self, HEADER_MISMATCH, METHOD_NOT_FOUND, Refusal},
     },
 };
+
+/// JSON-RPC 2.0 section 5.1: the codes that are reserved, and the one of what failed on its way.
+const OF_JSON_RPC: RangeInclusive<i64> = -32_768..=-32_000;
+const INTERNAL_ERROR: i64 = -32_603;
 
 impl Stateless {
     pub(super) fn ended(&mut self, exchange: ExchangeId, end: End) {
@@ -77,10 +83,20 @@ impl Stateless {
     fn era_shown(&self, call: &Call, refusal: &Refusal) -> Option<Era> {
         let error = refusal.response().and_then(|message| match message.single() {
             Some(Envelope::Response { id, error: Some(error) }) => {
-                Some((id.is_some(), refusal::code(error)?))
+                Some((id.clone(), refusal::code(error)?))
             }
             _ => None,
         });
+        // Who names the request and has an error of its own for it has looked at it, and may have run it.
+        let own = |code: i64| code == INTERNAL_ERROR || !OF_JSON_RPC.contains(&code);
+        if let Some((Some(id), code)) = &error
+            && call.id.as_ref() == Some(id)
+            && call.kind != Kind::Discover
+            && own(*code)
+        {
+            return None;
+        }
+        let error = error.map(|(id, code)| (id.is_some(), code));
         let unknown_method = matches!(error, Some((true, METHOD_NOT_FOUND)))
             && refusal.status == StatusCode::NOT_FOUND
             && call.kind != Kind::Discover;

@@ -182,6 +182,7 @@ fn a_call_refused_for_its_headers_is_sent_once_more_with_those_of_a_new_list() {
     let first = table.posts(&call(1, r#"{"a":"x"}"#));
     let list = table.end(first, refused(400, &error("1", -32_020)));
     assert!(matches!(&list[..], [Did::Post(_, it)] if it.contains("tools/list")), "{list:?}");
+    assert!(!table.0.settled(posted(&list)), "it has the time that an answer has");
     let next =
         table.server(posted(&list), &tools("\"countersign-list\"", "B", r#","nextCursor":"c""#));
     assert!(matches!(&next[..], [Did::Post(_, it)] if it.contains("tools/list")), "{next:?}");

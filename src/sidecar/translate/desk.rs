@@ -5,7 +5,7 @@
 //! client's era has it (`tell`). Nothing is kept for a stream that is gone.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -88,10 +88,12 @@ impl Desk {
         self.lock().next()
     }
 
-    /// The stream of a POST, and by which number it is left; none if a request of this id is open.
+    /// The stream of a POST, and by which number it is left; none if a request of an id in it is open, or
+    /// two of them have the same.
     pub(super) fn enter(&self, post: Post) -> Option<(u64, UnboundedReceiver<Line>)> {
         let mut streams = self.lock();
-        if post.ids.iter().any(|id| streams.open.contains_key(id)) {
+        let distinct = post.ids.iter().collect::<HashSet<_>>().len() == post.ids.len();
+        if !distinct || post.ids.iter().any(|id| streams.open.contains_key(id)) {
             return None;
         }
         let ticket = streams.next();
@@ -158,6 +160,11 @@ impl Desk {
     pub(super) fn is_quiet(&self) -> bool {
         let streams = self.lock();
         streams.posts.is_empty() && streams.listener.is_none()
+    }
+
+    /// Whether a request waits for its answer.
+    pub(super) fn owes(&self) -> bool {
+        !self.lock().posts.is_empty()
     }
 
     /// Waits until there is no stream.

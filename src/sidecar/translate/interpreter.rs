@@ -22,8 +22,11 @@ use tower::{Service as _, service_fn};
 
 use super::desk::{Desk, Line, Post};
 use crate::{
-    bridge::{Backlog, Engine, Era, Settings},
-    mcp::{message::Id, message::Message, notification},
+    bridge::{Backlog, Engine, Era, Hold, Settings},
+    mcp::{
+        message::{Envelope, Id, Message},
+        notification,
+    },
     service::{Caller, HttpService, Request},
     sidecar::{drain::Drain, respond::Refusal, sessions::Key},
 };
@@ -72,17 +75,22 @@ impl Interpreter {
     }
 
     /// Hands a message of the client on.
-    pub(super) fn take(&self, message: Message) {
+    pub(super) fn take(&self, message: Message, hold: Option<&Hold>) {
         *self.used() = Instant::now();
-        self.engine.take(message);
+        self.engine.take(message, hold);
     }
 
     /// Hands on the requests of a POST; none if one of the same id is under way.
-    pub(super) fn ask(self: &Arc<Self>, post: Post, message: Message) -> Option<Reply> {
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        post: Post,
+        message: Message,
+        hold: Option<&Hold>,
+    ) -> Option<Reply> {
         let (ticket, lines) = self.desk.enter(post)?;
         // There before the answer, which may come at once.
         let reply = Reply { interpreter: Arc::clone(self), ticket, lines: Some(lines) };
-        self.take(message);
+        self.take(message, hold);
         Some(reply)
     }
 
@@ -112,7 +120,7 @@ impl Interpreter {
         }
         for id in open {
             if let Ok(cancel) = Message::parse(notification::cancel(&id, "the client has left")) {
-                self.engine.take(cancel);
+                self.engine.take(cancel, None);
             }
         }
     }
@@ -213,7 +221,7 @@ impl Interpreters {
     ) -> Result<Arc<Interpreter>, Refusal> {
         let mut all = self.lock();
         if all.len() >= MOST {
-            let least = least(&all).ok_or(Refusal::Busy("too many sessions are open"))?;
+            let least = least(&all, owner).ok_or(Refusal::Busy("too many sessions are open"))?;
             if let Some(gone) = all.remove(&least) {
                 gone.dismiss();
             }
@@ -242,22 +250,34 @@ impl Interpreters {
     }
 }
 
-/// Of who has most, so that nobody can end those of others, the least recently used one that nothing
-/// waits for.
-fn least(all: &HashMap<Name, Arc<Interpreter>>) -> Option<Name> {
+/// Which one makes room for one of `newcomer`'s: of who has most, the least recently used one that no
+/// request waits for, before one that is listened to.
+///
+/// So that nobody can end those of others by having many in use, others are left with no fewer than the
+/// newcomer has then; so that nobody is kept out by who has many, being listened to does not save one.
+fn least(all: &HashMap<Name, Arc<Interpreter>>, newcomer: &Caller) -> Option<Name> {
     let mut held: HashMap<&Caller, usize> = HashMap::new();
     for interpreter in all.values() {
         *held.entry(&interpreter.owner).or_default() += 1;
     }
-    let quiet = all.iter().filter(|(_, it)| it.desk.is_quiet());
-    let least = quiet.max_by_key(|(_, it)| (held.get(&it.owner), std::cmp::Reverse(*it.used())));
-    least.map(|(name, _)| name.clone())
+    let count = |caller: &Caller| held.get(caller).copied().unwrap_or_default();
+    let own = count(newcomer);
+    let may_go = all.values().zip(all.keys()).filter(|(it, _)| match it.owner == *newcomer {
+        true => it.desk.is_quiet(),
+        false => !it.desk.owes() && count(&it.owner) > own + 1,
+    });
+    let least = may_go.max_by_key(|(it, _)| {
+        (count(&it.owner), it.desk.is_quiet(), std::cmp::Reverse(*it.used()))
+    });
+    least.map(|(_, name)| name.clone())
 }
 
-/// The id of a request that was withdrawn, if `message` says so.
-pub(super) fn withdrawn(message: &Message) -> Option<Id> {
-    let cancels = message.is_notification("notifications/cancelled");
-    cancels.then(|| notification::cancelled_id(message))?
+/// The ids of the requests that `message` withdraws.
+pub(super) fn withdrawn(message: &Message) -> Vec<Id> {
+    let cancels = |it: &Envelope| matches!(it, Envelope::Notification { method } if &**method == "notifications/cancelled");
+    let parts = message.parts().zip(message.envelopes()).filter(|(_, it)| cancels(it));
+    let parts = parts.filter_map(|(part, _)| Message::parse(part).ok());
+    parts.filter_map(|part| notification::cancelled_id(&part)).collect()
 }
 
 #[cfg(test)]

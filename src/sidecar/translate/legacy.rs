@@ -57,7 +57,7 @@ impl Translation {
             asked.drain,
         )?;
         let mut opening = Opening { interpreter: &interpreter, stands: false };
-        let Some(reply) = interpreter.ask(post(&message), message) else {
+        let Some(reply) = interpreter.ask(post(&message), message, Some(&asked.hold())) else {
             return Ok(doubled().into());
         };
         let said = Said::by(reply).await;
@@ -86,18 +86,18 @@ impl Translation {
         if let Some(refused) = unsupported(asked).or_else(|| unacceptable(asked)) {
             return refused.into();
         }
+        let (withdrawn, hold) = (withdrawn(&message), asked.hold());
+        // What is cancelled is not answered (2025-11-25 cancellation, "Behavior Requirements").
+        let withdraw = || withdrawn.iter().for_each(|id| interpreter.desk.withdraw(id));
         if message.request_ids().next().is_none() {
-            let withdrawn = withdrawn(&message);
-            interpreter.take(message);
-            if let Some(id) = withdrawn {
-                // What is cancelled is not answered (2025-11-25 cancellation, "Behavior Requirements").
-                interpreter.desk.withdraw(&id);
-            }
+            interpreter.take(message, Some(&hold));
+            withdraw();
             return reply::accepted().into();
         }
-        let Some(reply) = interpreter.ask(post(&message), message) else {
+        let Some(reply) = interpreter.ask(post(&message), message, Some(&hold)) else {
             return doubled().into();
         };
+        withdraw();
         let said = Said::by(reply).await;
         if let Said::Whole(text) = &said {
             self.heed(text);

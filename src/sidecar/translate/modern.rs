@@ -18,9 +18,10 @@ use super::{
 use crate::{
     bridge::Era,
     mcp::{
+        annotations::Repeated,
         edit, fault,
         message::{Envelope, Id, Message},
-        metadata::Metadata,
+        metadata::{Metadata, PROTOCOL_VERSION},
         refusal::{self, HEADER_MISMATCH, METHOD_NOT_FOUND},
     },
     sidecar::respond::Refusal,
@@ -49,10 +50,10 @@ impl Translation {
                 // What it cancels is not said by its number: whose request would that be? To leave the
                 // stream is to cancel.
                 let name = Name::Caller(asked.caller.clone());
-                if withdrawn(message).is_none()
+                if withdrawn(message).is_empty()
                     && let Some(interpreter) = self.interpreters.find(&name, asked.caller)
                 {
-                    interpreter.take(message.clone());
+                    interpreter.take(message.clone(), Some(&asked.hold()));
                 }
                 return Ok(reply::accepted().into());
             }
@@ -78,7 +79,7 @@ impl Translation {
         let listens = names.listens();
         let tokens = Vec::from_iter(names.has_token().then(|| own.clone()));
         let post = Post { ids: vec![own], tokens, names: Some(names) };
-        let Some(reply) = interpreter.ask(post, renamed) else {
+        let Some(reply) = interpreter.ask(post, renamed, Some(&asked.hold())) else {
             // A number is never used twice.
             return Err(Refusal::Busy("too many requests are under way"));
         };
@@ -111,9 +112,15 @@ fn status(answer: &[u8]) -> StatusCode {
     }
 }
 
+/// What headers repeat of `params`, or of what is in it.
+const REPEATED: [&str; 4] = ["name", "uri", "arguments", "_meta"];
+
 /// Holds the headers that repeat the body against it ("Server Validation").
 fn validate(headers: &HeaderMap, message: &Message, method: &str) -> Result<(), String> {
     let metadata = Metadata::of(message, method);
+    if says_twice(message.bytes(), &metadata) {
+        return Err("the body says twice what headers repeat".to_owned());
+    }
     let named = matches!(method, "tools/call" | "prompts/get" | "resources/read");
     let same = |name: &HeaderName, expected: Option<&str>| match (one(headers, name)?, expected) {
         (None, _) => Err(format!("the header {name} is missing")),
@@ -136,6 +143,15 @@ fn validate(headers: &HeaderMap, message: &Message, method: &str) -> Result<(), 
     }
 }
 
+/// Whether a member is doubled that headers repeat, or that leads to one: who reads the body behind may
+/// take another one than is held against the headers here.
+fn says_twice(body: &[u8], last: &Metadata<'_>) -> bool {
+    let params = edit::picked(body, &[], ["params"]).and_then(|[params]| params);
+    edit::doubled(body, ["params"])
+        || params.is_some_and(|it| edit::doubled(it.as_bytes(), REPEATED))
+        || last.meta.is_some_and(|it| edit::doubled(it.as_bytes(), [PROTOCOL_VERSION]))
+}
+
 /// The same for the headers that a tool's annotations ask for, where the list of tools has passed here
 /// ("Server Behavior for Custom Headers").
 fn mirrored(
@@ -149,13 +165,19 @@ fn mirrored(
     }
     let metadata = Metadata::of(message, method);
     let tool = metadata.name.as_deref().unwrap_or_default();
-    let expected = desk.annotations().headers(tool, metadata.arguments);
-    for (name, expected) in expected {
-        let stated = one(headers, &name)?.ok_or_else(|| format!("the header {name} is missing"))?;
-        let expected = expected.to_str().ok().and_then(decoded);
-        match (decoded(&stated), expected) {
-            (Some(stated), Some(expected)) if is_same(&stated, &expected) => {}
-            _ => return Err(format!("the header {name} does not match the body")),
+    let annotations = desk.annotations();
+    for Repeated { header, value, is_number } in annotations.repeated(tool, metadata.arguments) {
+        let same = |stated: &str, expected: &str| match is_number {
+            true => is_same(stated, expected),
+            false => stated == expected,
+        };
+        match (one(headers, &header)?, value) {
+            (None, None) => {}
+            (None, Some(_)) => return Err(format!("the header {header} is missing")),
+            (Some(stated), Some(expected))
+                if decoded(&stated).is_some_and(|stated| same(&stated, &expected)) => {}
+            // One of an argument that is not there is as wrong: who goes by it is misled.
+            (Some(_), _) => return Err(format!("the header {header} does not match the body")),
         }
     }
     Ok(())
@@ -163,7 +185,9 @@ fn mirrored(
 
 /// Numbers are compared as numbers ("Server Validation").
 fn is_same(stated: &str, expected: &str) -> bool {
-    let number = |text: &str| text.parse::<f64>().ok();
+    /// Beyond it a double does not name one integer.
+    const SAFE: f64 = 9_007_199_254_740_991.0;
+    let number = |text: &str| text.parse::<f64>().ok().filter(|it| it.abs() <= SAFE);
     stated == expected || number(stated).is_some_and(|it| number(expected) == Some(it))
 }
 
@@ -230,6 +254,30 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_says_twice_what_headers_repeat_is_refused() {
+        let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
+        let headers = HeaderMap::from_iter([
+            (VERSION, HeaderValue::from_static("2026-07-28")),
+            (METHOD, HeaderValue::from_static("tools/call")),
+            (NAME, HeaderValue::from_static("good")),
+        ]);
+        for (params, good) in [
+            (format!(r#""params":{{"name":"good",{meta}}}"#), true),
+            // Without a name, or a version: it is told by who reads it that it needs them.
+            (format!(r#""params":{{{meta}}}"#), true),
+            (r#""params":{"name":"good","_meta":{}}"#.to_owned(), true),
+            (format!(r#""params":{{"name":"good","n\u0061me":"evil",{meta}}}"#), false),
+            (format!(r#""params":{{"name":"good","arguments":{{}},"arguments":7,{meta}}}"#), false),
+            (format!(r#""params":{{"name":"good",{meta},{meta}}}"#), false),
+            (format!(r#""params":{{"name":"good"}},"params":{{"name":"evil",{meta}}}"#), false),
+        ] {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call",{params}}}"#);
+            let message = Message::parse(Bytes::from(text)).unwrap();
+            assert_eq!(validate(&headers, &message, "tools/call").is_ok(), good, "{params}");
+        }
+    }
+
+    #[test]
     fn errors_of_the_protocol_have_a_status_of_their_own() {
         for (answer, expected) in [
             (r#"{"result":{}}"#, 200),
@@ -252,6 +300,9 @@ mod tests {
             ("43", "42", false),
             ("eu", "us", false),
             ("NaN", "nan", false),
+            ("inf", "infinity", false),
+            ("12345678901234567890", "12345678901234567891", false),
+            ("12345678901234567890", "12345678901234567890", true),
         ] {
             assert_eq!(is_same(stated, expected), same, "{stated} {expected}");
         }

@@ -30,7 +30,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How much of it is read.
 const LONGEST: usize = 1 << 20;
-/// Before it is asked again.
+/// Before it is asked again, at least.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// What an upstream understands.
@@ -57,7 +57,8 @@ struct State {
     spoken: Option<Spoken>,
     /// It was proved wrong, perhaps.
     doubted: bool,
-    asked: Option<Instant>,
+    /// It is not asked before.
+    again: Option<Instant>,
     /// The answer is awaited.
     asking: bool,
 }
@@ -77,8 +78,9 @@ impl Known {
                 Stands::Asked => answered.await,
             }
         }
-        let asking = Asking(self);
-        let spoken = ask(settings, service.clone(), caller).await;
+        let asking = Asking(self, Instant::now());
+        let before = self.lock().spoken;
+        let spoken = ask(settings, service.clone(), caller, before).await;
         if let Some(spoken) = spoken {
             let mut state = self.lock();
             if state.spoken.replace(spoken) != Some(spoken) {
@@ -97,12 +99,16 @@ impl Known {
             return Stands::Asked;
         }
         let settled = state.spoken.is_some() && !state.doubted;
-        if settled || state.asked.is_some_and(|asked| asked.elapsed() < AGAIN) {
+        if settled || state.again.is_some_and(|again| Instant::now() < again) {
             return Stands::Known(state.spoken);
         }
-        state.asked = Some(Instant::now());
         state.asking = true;
         Stands::Open
+    }
+
+    /// Whether it has said so once.
+    pub(super) fn is_known(&self) -> bool {
+        self.lock().spoken.is_some()
     }
 
     /// Something went as it would not have if this were right.
@@ -121,21 +127,34 @@ enum Stands {
     Open,
 }
 
-/// Who asks; those who wait for that go on even if it goes away.
-struct Asking<'a>(&'a Known);
+/// Who asks, and since when; those who wait for that go on even if it goes away.
+struct Asking<'a>(&'a Known, Instant);
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.0.lock().asking = false;
+        let mut state = self.0.lock();
+        state.asking = false;
+        // One that says nothing until its time is over does not hold up every request.
+        state.again = Some(Instant::now() + AGAIN.max(3 * self.1.elapsed()));
+        drop(state);
         self.0.answered.notify_waiters();
     }
 }
 
-async fn ask(settings: &Settings, mut service: HttpService, caller: &Caller) -> Option<Spoken> {
+async fn ask(
+    settings: &Settings,
+    mut service: HttpService,
+    caller: &Caller,
+    before: Option<Spoken>,
+) -> Option<Spoken> {
     let asking = async {
         let (head, body) = service.call(discover(settings, caller)).await.ok()?.into_parts();
         let said = read(&head.headers, body).await;
-        judge(head.status, said.as_ref())
+        let page = said.as_ref().is_none_or(|said| !is_response(said));
+        let speaks = !page || before.is_none_or(|it| it == Spoken::Legacy);
+        // Who was modern once has to say more than a gateway would: all sessions of ours end with that.
+        let tells = speaks || !matches!(head.status.as_u16(), 400 | 404);
+        tells.then(|| judge(head.status, said.as_ref()))?
     };
     timeout(PATIENCE.min(settings.idle_timeout), asking).await.ok()?
 }
@@ -187,6 +206,11 @@ async fn read(headers: &HeaderMap, mut body: Body) -> Option<Value> {
     serde_json::from_slice(&whole).ok()
 }
 
+/// Whether it is a JSON-RPC response, with a result or an error.
+fn is_response(said: &Value) -> bool {
+    said.get("result").or(said.get("error")).is_some()
+}
+
 fn judge(status: StatusCode, said: Option<&Value>) -> Option<Spoken> {
     let versions = |list: &Value| {
         let all: Vec<&str> = list.as_array()?.iter().filter_map(Value::as_str).collect();
@@ -197,7 +221,12 @@ fn judge(status: StatusCode, said: Option<&Value>) -> Option<Spoken> {
         }
     };
     if let Some(result) = said.and_then(|said| said.get("result")) {
-        return status.is_success().then(|| versions(&result["supportedVersions"]))?;
+        // Some old servers answer whatever they do not know with an empty result.
+        let modern = ["supportedVersions", "resultType"].iter().any(|it| result.get(it).is_some());
+        let unsaid = if modern { Spoken::Modern } else { Spoken::Legacy };
+        return status
+            .is_success()
+            .then(|| versions(&result["supportedVersions"]).unwrap_or(unsaid));
     }
     let error = said.and_then(|said| said.get("error"));
     let code = error.and_then(|error| error["code"].as_i64());
@@ -235,6 +264,10 @@ mod tests {
             (200, Some(result(&["2026-07-28"])), Some(Spoken::Modern)),
             (200, Some(result(&["2026-07-28", "2025-11-25"])), Some(Spoken::Both)),
             (200, Some(result(&["2025-11-25"])), Some(Spoken::Legacy)),
+            (200, Some(json!({"result": {}})), Some(Spoken::Legacy)),
+            (200, Some(json!({"result": null})), Some(Spoken::Legacy)),
+            (200, Some(json!({"result": {"resultType": "complete"}})), Some(Spoken::Modern)),
+            (503, Some(json!({"result": {}})), None),
             (200, Some(error(-32601)), Some(Spoken::Legacy)),
             (400, Some(error(-32022)), Some(Spoken::Modern)),
             (400, Some(old), Some(Spoken::Legacy)),
@@ -292,6 +325,14 @@ mod tests {
         status.store(503, Relaxed);
         assert_eq!(get().await, Some(Spoken::Legacy), "what says nothing changes nothing");
         assert_eq!(asked.load(Relaxed), 3);
+        for (now, expected) in [(200, Spoken::Modern), (404, Spoken::Modern), (400, Spoken::Modern)]
+        {
+            known.doubt();
+            tokio::time::sleep(AGAIN).await;
+            status.store(now, Relaxed);
+            assert_eq!(get().await, Some(expected), "{now}: a page may be a gateway's");
+        }
+        assert_eq!(asked.load(Relaxed), 6);
     }
 
     #[tokio::test(start_paused = true)]
@@ -304,6 +345,26 @@ mod tests {
         assert_eq!(get().await, None, "not at once");
         tokio::time::sleep(AGAIN).await;
         assert_eq!(get().await, Some(Spoken::Modern));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_says_nothing_holds_up_who_asks_first_alone() {
+        let (settings, known) = (crate::sidecar::translate::settings(), Known::default());
+        let silent = service_fn(|_: Request| std::future::pending());
+        let service = HttpService::new(silent);
+        let get = || known.get((&settings, &service), &Caller::Anyone);
+        let started = Instant::now();
+        assert_eq!(get().await, None);
+        assert_eq!(started.elapsed(), PATIENCE);
+        for _ in 0..9 {
+            assert_eq!(get().await, None);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(started.elapsed(), PATIENCE + Duration::from_secs(9));
+        tokio::time::sleep(3 * PATIENCE).await;
+        let (service, asked) = upstream(Arc::new(AtomicU16::new(200)));
+        let said = known.get((&settings, &service), &Caller::Anyone).await;
+        assert_eq!((said, asked.load(Relaxed)), (Some(Spoken::Modern), 1));
     }
 
     #[test]

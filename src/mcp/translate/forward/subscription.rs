@@ -237,6 +237,7 @@ impl Forward {
             return;
         }
         self.subscription.pausing = None;
+        self.answer_those_told();
         let wanted = self.subscription.wanted();
         if wanted.is_empty() {
             if let Some(stream) = self.subscription.standing.take() {
@@ -244,6 +245,18 @@ impl Forward {
             }
         } else if self.subscription.standing.as_ref().is_none_or(|it| it.filter != wanted) {
             self.open(wanted);
+        }
+    }
+
+    /// Answers the subscribe requests that the standing stream does for, where another that was to
+    /// replace it has failed: it may be that nothing else is opened.
+    fn answer_those_told(&mut self) {
+        let Some(standing) = self.subscription.standing.take() else { return };
+        let told = &standing.filter.resources;
+        let answered = self.subscription.no_longer_waiting(|uri| told.contains(uri));
+        self.subscription.standing = Some(standing);
+        for (id, _) in answered {
+            self.finish(&id, answer::empty(&id));
         }
     }
 

@@ -86,6 +86,8 @@ fn an_id_is_in_flight_once() {
     assert!(again().is_none());
     assert_eq!(desk.leave(ticket, Some(stream)), [id("1")]);
     assert!(again().is_some());
+    let twice = Post { ids: vec![id("2"), id("2")], tokens: Vec::new(), names: None };
+    assert!(desk.enter(twice).is_none(), "which answer is whose?");
 }
 
 #[test]

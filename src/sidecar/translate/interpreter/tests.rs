@@ -52,7 +52,7 @@ async fn one_that_nobody_uses_is_gone_after_a_while() {
     assert!(here.all.find(&session("idle"), &bob).is_none(), "it is another's");
     for _ in 0..3 {
         tokio::time::sleep(IDLE / 2).await;
-        used.take(initialize());
+        used.take(initialize(), None);
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!here.all.knows(&session("idle")));
@@ -86,12 +86,31 @@ async fn who_has_most_makes_room_and_what_is_in_use_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_most_neither_ends_those_of_others_nor_keeps_others_out() {
+    let here = All::new();
+    let (alice, bob, carol) = (Caller::User(1), Caller::User(2), Caller::User(3));
+    here.begin("of alice", &alice).unwrap();
+    let listen = |n: usize| here.begin(&n.to_string(), &bob).unwrap().listen();
+    let _all_but_one: Vec<_> = (2..MOST).map(listen).collect();
+    let asked = here.begin("asked", &bob).unwrap();
+    let post = Post { ids: vec![Id::from_token("1").unwrap()], tokens: vec![], names: None };
+    let _reply = asked.ask(post, initialize(), None).unwrap();
+    assert_eq!(here.all.len(), MOST);
+    assert!(matches!(here.begin("too many", &bob), Err(Refusal::Busy(_))));
+    here.begin("of carol", &carol).unwrap();
+    for kept in ["of alice", "of carol", "asked"] {
+        assert!(here.all.knows(&session(kept)), "{kept}");
+    }
+    assert_eq!(here.all.len(), MOST);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_is_dismissed_answers_and_ends() {
     let here = All::new();
     let interpreter = here.begin("it", &Caller::Anyone).unwrap();
     let post = || Post { ids: vec![Id::from_token("1").unwrap()], tokens: vec![], names: None };
-    let mut reply = interpreter.ask(post(), initialize()).unwrap();
-    assert!(interpreter.ask(post(), initialize()).is_none());
+    let mut reply = interpreter.ask(post(), initialize(), None).unwrap();
+    assert!(interpreter.ask(post(), initialize(), None).is_none());
     interpreter.dismiss();
     let said = reply.next().await.unwrap();
     assert!(said.last && said.text.starts_with(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"error\""));

@@ -105,6 +105,13 @@ fn what_is_cancelled_ends_here_and_there_and_who_only_leaves_has_not_cancelled()
     assert_eq!(line.try_chunk(), Some(None));
     scene.upstream.wait_until_left(&scene.upstream.wait_for_method("tools/call"));
 
+    // In a batch, which is how 2025-03-26 may say it, no less.
+    let mut line =
+        stream(&scene, &call(&session, "progress", &json!({"steps": 1, "gate": "never"})));
+    event(&mut line);
+    assert_eq!(scene.sidecar.ask(post(&named(&session), &json!([cancel]))).status, 202);
+    assert_eq!(line.try_chunk(), Some(None));
+
     let mut line =
         stream(&scene, &call(&session, "progress", &json!({"steps": 1, "gate": "left"})));
     event(&mut line);
@@ -198,4 +205,29 @@ fn at_its_end_the_sidecar_waits_for_calls_and_for_no_listener() {
     scene.upstream.release("end");
     assert_eq!(event(&mut calling)["result"]["structuredContent"]["steps"], 1);
     ends(scene);
+}
+
+/// Neither who leaves nor who needs no answer can have more under way than there is room for.
+#[test]
+fn what_nobody_waits_for_takes_up_its_place_until_the_upstream_is_done_with_it() {
+    use crate::support::script::{Fault, Rule};
+    let scene = scene(true, &["--max-requests", "1"]);
+    let session = open(&scene, &json!({}));
+    let listed = || scene.sidecar.ask(within(&session, 2, "tools/call", &json!({"name": "echo"})));
+    let mut left = scene.sidecar.connect();
+    left.write(call(&session, "wait", &json!({"gate": "left"})));
+    scene.upstream.wait_for(|all| all.iter().any(|it| it.tool() == Some("wait")));
+    drop(left);
+    assert_eq!(listed().status, 503);
+    scene.upstream.release("left");
+    assert_eq!(listed().status, 200);
+
+    let told = json!({"jsonrpc": "2.0", "method": "notifications/of-some-extension"});
+    scene.upstream.script(Rule::on("notifications/of-some-extension"), Fault::Stall);
+    assert_eq!(scene.sidecar.ask(post(&named(&session), &told)).status, 202);
+    scene.upstream.wait_for_method("notifications/of-some-extension");
+    assert_eq!(listed().status, 503);
+    scene.upstream.drop_connections();
+    assert_eq!(listed().status, 200);
+    assert_eq!(scene.sidecar.finish(), ["busy"; 2]);
 }

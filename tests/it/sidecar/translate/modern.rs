@@ -176,7 +176,10 @@ fn headers_that_a_tool_asks_for_are_held_against_its_arguments() {
         let header = format!("Mcp-Name: count\r\nMcp-Param-Number: {number}");
         scene.sidecar.ask(call.replace("Mcp-Name: count", &header))
     };
-    for answer in [scene.sidecar.ask(&call), stating("8"), stating("=?base64?!?=")] {
+    let other = stated_call(&json!(1), "count", &json!({}))
+        .replace("Mcp-Name: count", "Mcp-Name: count\r\nMcp-Param-Number: 7");
+    let [missing, absent] = [scene.sidecar.ask(&call), scene.sidecar.ask(other)];
+    for answer in [missing, absent, stating("8"), stating("=?base64?!?=")] {
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (400, &json!(-32020)));
     }
     assert_eq!((stating("7").status, stating("7.0").status), (200, 200));

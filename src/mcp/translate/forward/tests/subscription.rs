@@ -163,6 +163,19 @@ fn what_is_not_acknowledged_is_not_subscribed_to() {
     assert_eq!(table.on(Event::Elapsed(*timer)), [ok(1)]);
 }
 
+/// What was given up and is wanted again may be told by a stream that still stands.
+#[test]
+fn a_stream_that_fails_leaves_nobody_waiting_for_what_the_one_before_it_tells() {
+    let mut table = Table::initialized(r#"{"resources":{"subscribe":true}}"#);
+    let (first, body) = posted(&table.client(&subscribe(1, "a:1")));
+    assert_eq!(table.server(first, &acknowledged(&body)), [ok(1)]);
+    let (second, body) = posted(&table.client(&subscribe(2, "a:2")));
+    assert_eq!(table.server(second, &acknowledged(&body)), [Did::Cancel(first), ok(2)]);
+    let (third, _) = posted(&table.client(&unsubscribe(3, "a:2")));
+    assert_eq!(table.client(&subscribe(4, "a:2")), []);
+    assert_eq!(table.end(third, End::Complete { accepted: false }), [ok(4)]);
+}
+
 /// "A transport that closes without it indicates an unexpected disconnect"; "Graceful Closure".
 #[test]
 fn a_stream_that_ends_is_opened_again_with_growing_pauses() {
