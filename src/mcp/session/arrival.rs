@@ -76,7 +76,7 @@ impl Session {
                     self.asked.retain(|_, epoch| *epoch == current);
                 }
                 if self.asked.len() < MAX_ASKED {
-                    self.asked.insert(id.clone(), epoch);
+                    self.asked.insert(id.detached(), epoch);
                 }
                 true
             }
