@@ -34,6 +34,10 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// What is kept for as long as something is under way to the upstream.
 pub type Hold = Arc<dyn Any + Send + Sync>;
 
+/// Exchanges that may be under way before the client is held back, for each call that it may have in
+/// flight.
+const BUSY: usize = 4;
+
 /// The calls in flight and the session they belong to.
 pub(super) struct Calls {
     wire: Wire,
@@ -44,6 +48,8 @@ pub(super) struct Calls {
     sockets: Mutex<HashMap<ExchangeId, Arc<Outbox>>>,
     /// DELETEs and closing WebSockets under way.
     farewells: Mutex<tokio::task::JoinSet<()>>,
+    /// An exchange is over.
+    over: Notify,
     finished: Notify,
 }
 
@@ -62,6 +68,7 @@ impl Calls {
             running: Mutex::default(),
             sockets: Mutex::default(),
             farewells: Mutex::default(),
+            over: Notify::new(),
             finished: Notify::new(),
         })
     }
@@ -109,7 +116,7 @@ impl Calls {
             Command::Close(exchange) => self.close(exchange),
             Command::Cancel(exchange) => {
                 lock(&self.sockets).remove(&exchange);
-                if let Some(task) = lock(&self.running).remove(&exchange) {
+                if let Some(task) = self.over(exchange) {
                     task.abort();
                 }
             }
@@ -144,7 +151,7 @@ impl Calls {
             let behind = Behind { on: &on, settled: &settled };
             let (end, position) = exchange::run(&calls.wire, behind, id, outgoing).await;
             watch.ended = true;
-            lock(&calls.running).remove(&id);
+            calls.over(id);
             calls.on(Event::Ended(id, end, position));
         });
         lock(&self.running).insert(id, task.abort_handle());
@@ -160,7 +167,7 @@ impl Calls {
             let end = socket::run(&calls.wire, &on, id, &outbox).await;
             watch.ended = true;
             lock(&calls.sockets).remove(&id);
-            lock(&calls.running).remove(&id);
+            calls.over(id);
             calls.on(Event::Ended(id, end, Position::default()));
         });
         lock(&self.running).insert(id, task.abort_handle());
@@ -168,8 +175,8 @@ impl Calls {
 
     /// Closes a WebSocket, in its own time but no more than a farewell has.
     fn close(&self, id: ExchangeId) {
-        let Some(outbox) = lock(&self.sockets).get(&id).cloned() else { return };
-        let task = lock(&self.running).remove(&id);
+        let Some(outbox) = lock(&self.sockets).remove(&id) else { return };
+        let task = self.over(id);
         outbox.close();
         lock(&self.farewells).spawn(async move {
             let done = tokio::time::timeout(FAREWELL, outbox.ended()).await;
@@ -180,8 +187,21 @@ impl Calls {
         });
     }
 
-    /// Waits until a WebSocket has taken most of what it was given.
+    /// An exchange is over, and its task is nobody's any more.
+    fn over(&self, id: ExchangeId) -> Option<AbortHandle> {
+        let task = lock(&self.running).remove(&id);
+        self.over.notify_one();
+        task
+    }
+
+    /// Waits until there are not too many exchanges under way, each of which may have a connection of its
+    /// own, and until a WebSocket has taken most of what it was given. For one who waits.
     pub(super) async fn room(&self) {
+        // Calls are counted by their machine; what has no answer ends by itself, and leaves them room.
+        let most = BUSY * self.wire.settings.max_in_flight.max(1);
+        while lock(&self.running).len() >= most {
+            self.over.notified().await;
+        }
         let outboxes: Vec<Arc<Outbox>> = lock(&self.sockets).values().cloned().collect();
         for outbox in outboxes {
             outbox.room().await;
@@ -233,6 +253,7 @@ struct Watch<'a> {
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
         if !self.ended && std::thread::panicking() {
+            self.calls.over(self.id);
             let failure = Failure::new(Stage::Send, "a defect in countersign broke the exchange")
                 .hint("report it with the output of --debug");
             self.calls.on(Event::Ended(self.id, End::Broken(failure), Position::default()));
@@ -244,4 +265,68 @@ impl Drop for Watch<'_> {
 /// handled without panics in between.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use futures_util::FutureExt as _;
+    use http::StatusCode;
+    use http_body_util::{BodyExt as _, Empty};
+    use tokio::sync::Semaphore;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::{
+        bridge::{
+            converse,
+            outlet::{Backlog, Front},
+        },
+        service::{Body, Request, Response},
+    };
+
+    /// A bridge to an upstream that answers as many POSTs as it is let.
+    fn calls(let_through: &Arc<Semaphore>) -> Arc<Calls> {
+        let let_through = Arc::clone(let_through);
+        let service = HttpService::new(service_fn(move |_: Request| {
+            let let_through = Arc::clone(&let_through);
+            async move {
+                let_through.acquire().await.unwrap().forget();
+                let body = Empty::new().map_err(|never| match never {});
+                let mut response = Response::new(Body::new(body));
+                *response.status_mut() = StatusCode::ACCEPTED;
+                Ok(response)
+            }
+        }));
+        let mut settings = Settings {
+            uri: "https://gw.example/mcp".parse().unwrap(),
+            upstream: "https://gw.example".to_owned(),
+            websocket: false,
+            max_message: 1 << 20,
+            idle_timeout: Duration::from_secs(60),
+            max_in_flight: 2,
+            drain: Duration::from_secs(1),
+            protocol: None,
+            ledger: None,
+        };
+        let conversation = converse(&mut settings);
+        let front = Front { deliver: Arc::new(|_| {}), backlog: Backlog::default() };
+        Calls::new(settings, conversation, service, Outlet::Front(front))
+    }
+
+    #[tokio::test]
+    async fn a_client_is_held_back_while_too_much_of_it_is_under_way() {
+        let let_through = Arc::new(Semaphore::new(0));
+        let calls = calls(&let_through);
+        let line = || bytes::Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/x"}"#);
+        for _ in 0..2 * BUSY {
+            assert_eq!(calls.room().now_or_never(), Some(()));
+            calls.take(line());
+        }
+        assert_eq!(calls.room().now_or_never(), None);
+        let_through.add_permits(1);
+        calls.room().await;
+        calls.take(line());
+        assert_eq!(calls.room().now_or_never(), None);
+    }
 }

@@ -28,13 +28,46 @@ pub(super) fn concealed(end: End, endpoint: Option<&Uri>) -> End {
     match (end, endpoint) {
         (End::Refused(mut refusal), Some(endpoint)) => {
             let query = endpoint.query().unwrap_or_default().split('&');
-            let values = query.filter_map(|pair| pair.split_once('=').map(|(_, value)| value));
+            let (named, bare): (Vec<_>, Vec<_>) = query.partition(|pair| pair.contains('='));
+            let values = named.into_iter().filter_map(|pair| Some(pair.split_once('=')?.1));
             // What is shorter is a word, not a session.
-            let segments = endpoint.path().split('/').filter(|it| it.len() >= SHORTEST);
-            let values = values.chain(segments).filter_map(|it| HeaderValue::try_from(it).ok());
+            let parts = endpoint.path().split('/').chain(bare).filter(|it| it.len() >= SHORTEST);
+            let values = values.chain(parts).filter_map(|it| HeaderValue::try_from(it).ok());
             refusal.carried = refusal.carried.iter().cloned().chain(values).collect();
             End::Refused(refusal)
         }
         (end, _) => end,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::sync::Arc;
+
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+    use crate::mcp::refusal::Refusal;
+
+    #[test]
+    fn what_a_session_hangs_on_is_not_repeated() {
+        for endpoint in [
+            "https://gw/messages?session=canary-0123456789",
+            "https://gw/messages?canary-0123456789",
+            "https://gw/messages/canary-0123456789?a=b",
+        ] {
+            let refusal = End::Refused(Box::new(Refusal {
+                status: StatusCode::BAD_REQUEST,
+                headers: HeaderMap::new(),
+                body: "no canary-0123456789 in messages".into(),
+                carried: Arc::new([]),
+                presented: None,
+            }));
+            let endpoint: Uri = endpoint.parse().unwrap();
+            let End::Refused(refusal) = concealed(refusal, Some(&endpoint)) else { panic!() };
+            let failure = refusal.explain("https://gw");
+            assert!(failure.what().contains("no <redacted> in messages"), "{failure}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! message means is the machine's to say; nothing is sent again here.
 
 mod handshake;
+mod heard;
 mod outbox;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 };
 
 use futures_util::{
-    SinkExt as _, StreamExt as _,
+    FutureExt as _, SinkExt as _, StreamExt as _,
     future::pending,
     stream::{SplitSink, SplitStream},
 };
@@ -29,6 +30,7 @@ use tokio_tungstenite::{
     },
 };
 
+use self::heard::{Ear, Listening};
 pub(super) use self::outbox::Outbox;
 use super::exchange::{self, Wire};
 use crate::{
@@ -47,7 +49,7 @@ const UNANSWERED: u32 = 2;
 /// Most messages are small, and there is one connection.
 const BUFFER: usize = 16 << 10;
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+type Socket = WebSocketStream<Listening<TokioIo<Upgraded>>>;
 
 /// Opens a WebSocket, and carries messages on it to its end.
 pub(super) async fn run(
@@ -65,11 +67,13 @@ pub(super) async fn run(
         Ok(upgraded) => TokioIo::new(upgraded),
         Err(error) => return wire.broken(format!("broke off after the handshake: {error}")),
     };
-    let socket = Socket::from_raw_socket(upgraded, Role::Client, Some(config(wire))).await;
+    let ear = Ear::default();
+    let heard = Listening::new(upgraded, ear.clone());
+    let socket = Socket::from_raw_socket(heard, Role::Client, Some(config(wire))).await;
     on(Event::Head(id, None));
     let (sink, stream) = socket.split();
     let silence = Notify::new();
-    let reader = Reader { wire, on, id, stream, silence: &silence };
+    let reader = Reader { wire, on, id, stream, ear, silence: &silence };
     tokio::select! {
         end = reader.read() => end,
         never = write(sink, outbox, &silence) => match never {},
@@ -150,6 +154,7 @@ struct Reader<'a> {
     on: &'a (dyn Fn(Event) + Send + Sync),
     id: ExchangeId,
     stream: SplitStream<Socket>,
+    ear: Ear,
     silence: &'a Notify,
 }
 
@@ -157,12 +162,14 @@ impl Reader<'_> {
     async fn read(mut self) -> End {
         let patience = PING_AFTER.min(self.wire.settings.idle_timeout / (UNANSWERED + 1));
         let (mut unanswered, mut noticed) = (0, None);
-        let mut closed = None;
         loop {
             self.wire.outlet.room().await;
             let next = tokio::time::timeout(patience, self.stream.next()).await;
+            // Within a frame no pong can come, only more of it.
+            let heard = self.ear.heard();
             unanswered = match next {
                 Ok(_) => 0,
+                Err(_) if heard => 0,
                 Err(_) if unanswered == UNANSWERED => return self.dead(patience),
                 Err(_) => {
                     self.silence.notify_one();
@@ -175,9 +182,14 @@ impl Reader<'_> {
                 Ok(Some(Ok(Frame::Binary(_)))) => {
                     tracing::warn!("a binary frame is skipped: MCP messages are text");
                 }
-                Ok(Some(Ok(Frame::Close(frame)))) => closed = frame,
+                Ok(Some(Ok(Frame::Close(frame)))) => {
+                    // Nothing can be sent any more, so that nothing waits for the connection's end, which
+                    // may never come. One look at it sends the reply (RFC 6455, section 5.5.1).
+                    let _ = self.stream.next().now_or_never();
+                    return self.closed(frame);
+                }
                 Ok(Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_)))) => {}
-                Ok(None | Some(Err(Error::ConnectionClosed))) => return self.closed(closed),
+                Ok(None | Some(Err(Error::ConnectionClosed))) => return self.closed(None),
                 Ok(Some(Err(error))) => return self.broke(&error),
             }
         }
@@ -217,10 +229,8 @@ impl Reader<'_> {
                 let limit = self.wire.settings.max_message;
                 let upstream = &self.wire.settings.upstream;
                 let what = format!("{upstream} sent a message of more than {limit} bytes");
-                End::Broken(Failure::new(Stage::Protocol, what).hint(
-                    "raise --max-message to let it pass; what was in flight may have run: check \
-                     before you call it again",
-                ))
+                let failure = Failure::new(Stage::Protocol, what);
+                End::Broken(failure.hint("raise --max-message to let it pass"))
             }
             Error::Io(error) => {
                 self.wire.broken(format!("broke off its WebSocket: {}", error.kind()))

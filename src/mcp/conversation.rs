@@ -47,6 +47,8 @@ pub struct Conversation {
     backward: Backward,
     /// What stands in for the session where the server has one channel.
     channel: Option<Duplex>,
+    /// Where the names of the next one begin.
+    channels: u64,
     /// What the client has opened with last.
     opened: Option<Era>,
     /// A legacy client's messages are translated.
@@ -90,6 +92,7 @@ impl Conversation {
             forward: Forward::new(upstream, limits, FORWARD),
             backward,
             channel: None,
+            channels: CHANNEL,
             opened: protocol,
             forwarded: false,
             trial: None,
@@ -173,7 +176,9 @@ impl Conversation {
             Some(Envelope::Request { method, .. }) if &**method == "initialize");
         if opens {
             // A channel that came to nothing; the server may be another by now.
-            if self.channel.take_if(|channel| !channel.stands()).is_some() {
+            if let Some(last) = self.channel.as_ref().and_then(Duplex::is_over) {
+                // What is still under way for that one must not be taken for the next one's.
+                (self.channel, self.channels) = (None, last);
                 self.progress.forget(Machine::Channel);
             }
             let unknown = self.stateless.era() != Some(Era::Legacy);

@@ -171,6 +171,12 @@ impl Duplex {
         self.agreed || self.channel.is_some()
     }
 
+    /// Whether nothing came of it and nobody waits for it: another may take its place, whose names begin
+    /// after the last of this one's.
+    pub(super) fn is_over(&self) -> Option<u64> {
+        (!self.stands() && self.open.is_empty()).then_some(self.next)
+    }
+
     /// Whether the requests of an exchange are all answered: its response needs no more patience.
     #[must_use]
     pub fn settled(&self, exchange: ExchangeId) -> bool {
@@ -243,9 +249,22 @@ impl Duplex {
         // What comes all the same is dropped (2024-11-05 basic/utilities/cancellation, "Behavior
         // Requirements").
         self.open.remove(&id);
+        if self.phase == (Phase::Greeting { own: false }) && self.initialize_id() == Some(&id) {
+            // A server that heeds it never answers, and nothing else would ever go out.
+            self.handshake = None;
+            let what = "the client gave up opening the session";
+            self.leave(&Failure::new(Stage::Downstream, what));
+            return true;
+        }
+        self.drop_unwanted()
+    }
+
+    /// Drops what waits and holds nothing but requests that want no answer any more; whether there was
+    /// any.
+    fn drop_unwanted(&mut self) -> bool {
         let before = self.held.len();
-        self.held
-            .retain(|(held, _)| held.single().is_none() || !held.request_ids().any(|h| *h == id));
+        let unwanted = |it: &Envelope| matches!(it, Envelope::Request { id, .. } if !self.open.contains_key(id));
+        self.held.retain(|(held, _)| !held.envelopes().iter().all(unwanted));
         self.held.len() < before
     }
 
@@ -299,16 +318,16 @@ impl Duplex {
             What::Open { own: true } => message.with_id(&self.own_id()),
             _ => message.bytes().clone(),
         };
+        let post = matches!(self.kind, Kind::HttpSse { .. }).then(|| self.name());
         if what != (What::Open { own: true }) {
-            for call in message.request_ids() {
-                self.open.entry(call.clone()).and_modify(|call| call.sent = true);
+            for id in message.request_ids() {
+                if let Some(call) = self.open.get_mut(id) {
+                    (call.sent, call.post) = (true, post);
+                }
             }
         }
-        if matches!(self.kind, Kind::WebSocket) {
-            return self.out.push(Command::Send(channel, body));
-        }
-        let exchange = self.name();
-        self.posts.insert(exchange, Posted { what, message, epoch: self.epoch });
+        let Some(exchange) = post else { return self.out.push(Command::Send(channel, body)) };
+        self.posts.insert(exchange, Posted { exchange, what, message, epoch: self.epoch });
         let context = Context { endpoint: self.endpoint.clone(), ..Context::default() };
         self.out.push(Command::Post { exchange, body, awaits: Awaits::Nothing, context });
     }
@@ -325,7 +344,7 @@ impl Duplex {
 
     fn elapsed(&mut self, exchange: ExchangeId, due: Due) {
         match due {
-            Due::Beat => self.beaten(),
+            Due::Beat if exchange.0 == self.first => self.beaten(),
             Due::Reopen if exchange.0 == self.next && self.phase == Phase::Down => {
                 if !self.closing {
                     self.connect();
@@ -337,7 +356,7 @@ impl Duplex {
                 self.opening_expired();
             }
             Due::Session if self.channel == Some(exchange) => self.replacing_expired(),
-            Due::Reopen | Due::Confirm | Due::Lasting | Due::Open | Due::Session => {}
+            Due::Beat | Due::Reopen | Due::Confirm | Due::Lasting | Due::Open | Due::Session => {}
         }
     }
 

@@ -338,6 +338,11 @@ impl Id {
         std::str::from_utf8(&self.token).unwrap_or("null")
     }
 
+    /// The same by itself: an id that is kept holds the whole message that it was cut from.
+    pub(super) fn detached(&self) -> Self {
+        Self { token: Bytes::copy_from_slice(&self.token), canonical: self.canonical.clone() }
+    }
+
     fn key(&self) -> &[u8] {
         self.canonical.as_deref().map_or(&self.token, str::as_bytes)
     }

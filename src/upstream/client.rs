@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     failure::{Failure, Stage},
-    service::{Body, HttpService, Presented, Request, Response},
+    service::{Body, HttpService, Presented, Request, Response, Unshown},
     tls::{Generations, Tls},
 };
 
@@ -186,6 +186,8 @@ struct Spare {
     uri: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
+    /// Whether its path is not shown.
+    unshown: Option<Unshown>,
 }
 
 impl Spare {
@@ -193,7 +195,8 @@ impl Spare {
         let mut headers = Vec::with_capacity(request.headers().len());
         headers.extend(request.headers().iter().map(|(name, value)| (name.clone(), value.clone())));
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        Self { method, uri, headers, body: request.body().clone() }
+        let unshown = request.extensions().get().copied();
+        Self { method, uri, headers, body: request.body().clone(), unshown }
     }
 
     fn request(&self) -> Request {
@@ -202,6 +205,9 @@ impl Spare {
         *request.uri_mut() = self.uri.clone();
         for (name, value) in &self.headers {
             request.headers_mut().append(name, value.clone());
+        }
+        if let Some(unshown) = self.unshown {
+            request.extensions_mut().insert(unshown);
         }
         request
     }

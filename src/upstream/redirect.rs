@@ -15,7 +15,7 @@ use super::url::UpstreamUrl;
 use crate::{
     failure::{Failure, Stage},
     redaction,
-    service::{Carried, HttpService, Request, Response, Secrets},
+    service::{Carried, HttpService, Request, Response, Secrets, Unshown},
 };
 
 /// Redirects a request may take.
@@ -36,17 +36,18 @@ pub fn follow_same_origin(url: &UpstreamUrl, inner: HttpService) -> HttpService 
             let mut next = request.clone();
             let mut response = inner.call(request).await?;
             for _ in 0..FOLLOWED_AT_MOST {
-                let Some(target) = target(&response, next.uri(), &origin)? else {
+                let Some(target) = target(&response, &next, &origin)? else {
                     return Ok(response);
                 };
-                let to = Shown::from(&target).without(&response);
-                tracing::debug!(from = %Shown::from(next.uri()).without(&response), %to, "redirected");
+                let to = Shown::from(&target).shown_for(&next).without(&response);
+                let from = Shown::from(next.uri()).shown_for(&next).without(&response);
+                tracing::debug!(%from, %to, "redirected");
                 *next.uri_mut() = target;
                 // Before the next request, so that its connection is free for it.
                 drop(response);
                 response = inner.call(next.clone()).await?;
             }
-            match target(&response, next.uri(), &origin)? {
+            match target(&response, &next, &origin)? {
                 None => Ok(response),
                 Some(_) => Err(Failure::new(
                     Stage::Protocol,
@@ -58,8 +59,13 @@ pub fn follow_same_origin(url: &UpstreamUrl, inner: HttpService) -> HttpService 
     }))
 }
 
-/// Where a response redirects to, if it does and that may be followed.
-fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Option<Uri>, Failure> {
+/// Where the response to a request redirects to, if it does and that may be followed.
+fn target(
+    response: &Response,
+    request: &Request,
+    origin: &UpstreamUrl,
+) -> Result<Option<Uri>, Failure> {
+    let from = request.uri();
     let status = response.status();
     // 300 offers a choice, and 304 is about a cache; neither redirects.
     if !status.is_redirection()
@@ -68,7 +74,7 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
         return Ok(None);
     }
     let Some(location) = response.headers().get(header::LOCATION) else { return Ok(None) };
-    let here = Shown::from(from).without(response);
+    let here = Shown::from(from).shown_for(request).without(response);
     if repeats(location, response) {
         // Followed, it would put them into a URL, which everyone on the way writes down.
         let what = format!("{here} redirects ({status}) to a URL that repeats what it was sent");
@@ -88,14 +94,14 @@ fn target(response: &Response, from: &Uri, origin: &UpstreamUrl) -> Result<Optio
     };
     there.set_fragment(None);
     let to = there.as_str().parse::<Uri>().ok();
-    let shown = told(&there, location, from, response);
+    let shown = told(&there, location, from, response).shown_for(request);
     let refused = |why: &str, hint: String| {
         let what = format!("{here} redirects ({status}) to {shown}: not followed, {why}");
         Err(Failure::new(Stage::Protocol, what).hint(hint))
     };
     let Some(to) = to.filter(|to| origin.is_origin_of(to)) else {
         if there.scheme() == "http" && there.host_str() == from.host() && origin.is_https() {
-            let path = Shown(there.path().to_owned()).without(response);
+            let path = Shown(there.path().to_owned()).shown_for(request).without(response);
             return refused(
                 "it would leave TLS",
                 format!(
@@ -140,6 +146,19 @@ fn repeats(value: &HeaderValue, response: &Response) -> bool {
 struct Shown(String);
 
 impl Shown {
+    /// The same without its path, where `request` is one that does not show it: the upstream's words for
+    /// another place may repeat it.
+    fn shown_for(mut self, request: &Request) -> Self {
+        if request.extensions().get::<Unshown>().is_some() {
+            let authority = self.0.find("://").map_or(0, |scheme| scheme + 3);
+            if let Some(path) = self.0[authority..].find('/') {
+                self.0.truncate(authority + path);
+                self.0.push_str("/<redacted>");
+            }
+        }
+        self
+    }
+
     /// The same without what the request carried, which an upstream may put into a path.
     fn without(self, response: &Response) -> Self {
         match response.extensions().get::<Carried>() {

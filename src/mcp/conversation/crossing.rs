@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::{CHANNEL, Conversation, Duplex, Machine, trial::Otherwise};
+use super::{Conversation, Duplex, Machine, trial::Otherwise};
 use crate::{
     failure::Failure,
     mcp::{
@@ -180,7 +180,7 @@ impl Conversation {
     pub(super) fn over_http_sse(&mut self, initialize: Message, refusal: Failure) {
         let Some(url) = self.url.clone() else { return };
         tracing::info!("trying HTTP+SSE of 2024-11-05");
-        let channel = Duplex::http_sse(&self.upstream, url, self.limits, CHANNEL);
+        let channel = Duplex::http_sse(&self.upstream, url, self.limits, self.channels);
         self.progress.forget(Machine::Channel);
         self.channel = Some(channel.with_refusal(refusal));
         self.tell(Machine::Channel, Event::FromClient(initialize));

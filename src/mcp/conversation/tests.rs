@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::*;
 use crate::mcp::{
-    exchange::{End, Position},
+    exchange::{Due, End, Position},
     refusal::Refusal,
 };
 
@@ -411,4 +411,30 @@ fn a_client_that_has_closed_its_input_is_served_in_the_other_era_too() {
     assert_eq!((table.machine(), table.finished), (Machine::Backward, 0));
     table.refused(500, "");
     assert_eq!((table.finished, table.delivered.len()), (1, 1), "{:?}", table.delivered);
+}
+
+#[test]
+fn what_is_left_of_a_channel_that_came_to_nothing_is_not_the_next_ones() {
+    let mut table = Table::new(None);
+    let open = |table: &mut Table| {
+        assert_eq!(table.says(INITIALIZE), Some(Machine::Session));
+        table.refused(405, "");
+        let channel = *table.listened.last().unwrap();
+        table.on(Event::Head(channel, None));
+        channel
+    };
+    let first = open(&mut table);
+    let end = End::Complete { accepted: false };
+    table.on(Event::Ended(first, end, Position::default()));
+    assert_eq!(table.delivered.len(), 1);
+    let second = open(&mut table);
+    assert_ne!(first, second);
+    // Its timers run out, and so do those by which it knew what is idle.
+    table.on(Event::Elapsed(Timer::Channel(first, Due::Open)));
+    for _ in 0..20 {
+        table.on(Event::Elapsed(Timer::Channel(ExchangeId(CHANNEL), Due::Beat)));
+    }
+    assert_eq!(table.delivered.len(), 1, "{:?}", table.delivered);
+    table.on(Event::Elapsed(Timer::Channel(second, Due::Open)));
+    assert!(table.delivered[1].contains("no endpoint"), "{:?}", table.delivered);
 }

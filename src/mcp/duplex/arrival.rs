@@ -26,27 +26,31 @@ impl Duplex {
             let what = format!("{} named no endpoint first on its event stream", self.upstream);
             return self.give_up(&Failure::new(Stage::Protocol, what));
         }
+        if message.single().is_some() {
+            return self.heard(message);
+        }
+        // Any of a batch may be the last that is heard of its channel.
+        for part in parts(message) {
+            self.server_sent(exchange, &part);
+        }
+    }
+
+    /// Takes in what the server said, whichever way it came. Of a batch each message is taken by itself:
+    /// the answer to an `initialize` may be in it, and a second answer must not reach the client.
+    pub(super) fn heard(&mut self, message: &Message) {
         match message.single() {
             Some(Envelope::Response { id, error }) => {
-                self.response(id.as_ref(), error.as_ref(), message);
+                return self.response(id.as_ref(), error.as_ref(), message);
             }
-            Some(Envelope::Notification { method }) if &**method == "notifications/progress" => {
-                self.progressed(message);
-                self.out.push(Command::Deliver(message.line()));
-            }
-            Some(envelope) => {
-                self.wanted(envelope);
-                self.out.push(Command::Deliver(message.line()));
-            }
-            None => {
-                // Of a batch only what is news: a second answer must not reach the client.
-                for (envelope, part) in message.envelopes().iter().zip(message.parts()) {
-                    if self.wanted(envelope) {
-                        self.out.push(Command::Deliver(part));
-                    }
+            Some(Envelope::Notification { method }) => {
+                if &**method == "notifications/progress" {
+                    self.progressed(message);
                 }
             }
+            Some(Envelope::Request { id, .. }) => self.asks(id),
+            None => return parts(message).for_each(|part| self.heard(&part)),
         }
+        self.out.push(Command::Deliver(message.line()));
     }
 
     fn response(&mut self, id: Option<&Id>, error: Option<&Bytes>, message: &Message) {
@@ -65,7 +69,9 @@ impl Duplex {
             }
         }
         match (id, error) {
-            (Some(id), _) if self.open.remove(id).is_some() => {
+            // One that still waits is not meant: a request before it had the same id.
+            (Some(id), _) if self.open.get(id).is_some_and(|call| call.sent) => {
+                self.open.remove(id);
                 self.out.push(Command::Deliver(message.line()));
             }
             (None, Some(error)) if self.open.values().filter(|call| call.sent).count() == 1 => {
@@ -108,25 +114,16 @@ impl Duplex {
         }
     }
 
-    /// Whether the client is to see a message of the server's, which is noted as seen.
-    fn wanted(&mut self, envelope: &Envelope) -> bool {
-        match envelope {
-            Envelope::Notification { .. } => true,
-            Envelope::Request { id, .. } => {
-                if self.asked.len() >= MAX_ASKED {
-                    let current = self.epoch;
-                    self.asked.retain(|_, epoch| *epoch == current);
-                }
-                if self.asked.len() < MAX_ASKED {
-                    self.asked.insert(id.clone(), self.epoch);
-                }
-                self.touch_all();
-                true
-            }
-            Envelope::Response { id, .. } => {
-                id.as_ref().is_some_and(|id| self.open.remove(id).is_some())
-            }
+    /// A question of the server's, to be answered on this channel or not at all.
+    fn asks(&mut self, id: &Id) {
+        if self.asked.len() >= MAX_ASKED {
+            let current = self.epoch;
+            self.asked.retain(|_, epoch| *epoch == current);
         }
+        if self.asked.len() < MAX_ASKED {
+            self.asked.insert(id.detached(), self.epoch);
+        }
+        self.touch_all();
     }
 
     /// A call that progresses is not idle.
@@ -142,4 +139,10 @@ impl Duplex {
     pub(super) fn touch_all(&mut self) {
         self.open.values_mut().for_each(|call| call.quiet = 0);
     }
+}
+
+/// The messages of a batch, each by itself.
+fn parts(batch: &Message) -> impl Iterator<Item = Message> {
+    // They were read with the batch.
+    batch.parts().filter_map(|part| Message::parse(part).ok())
 }

@@ -2,6 +2,7 @@
 
 use crate::mcp::{
     edit,
+    exchange::ExchangeId,
     message::{Envelope, Message},
 };
 
@@ -13,6 +14,8 @@ pub(super) const BEATS: u32 = 8;
 pub(super) struct Call {
     /// It left; until then it waits.
     pub(super) sent: bool,
+    /// The POST that took it last; none on a WebSocket.
+    pub(super) post: Option<ExchangeId>,
     /// Beats since anything concerned it.
     pub(super) quiet: u32,
     /// It may be silent for as long as it likes (2026-07-28 "Subscriptions").
@@ -31,7 +34,7 @@ impl Call {
             None => None,
         };
         let progress = progress.map(|token| token.get().into());
-        Self { sent: false, quiet: 0, endless, progress }
+        Self { sent: false, post: None, quiet: 0, endless, progress }
     }
 
     /// Whether a `notifications/progress` with this token is about it.
@@ -54,6 +57,7 @@ pub(super) enum What {
 /// A POST under way.
 #[derive(Debug)]
 pub(super) struct Posted {
+    pub(super) exchange: ExchangeId,
     pub(super) what: What,
     pub(super) message: Message,
     /// The channel it belongs to, by count.

@@ -28,7 +28,13 @@ impl Duplex {
         match post.what {
             What::Open { own } => self.opening_ended(own, &post, end),
             What::Confirm => {
-                if let End::Broken(failure) = &end {
+                let failure = match end {
+                    End::Complete { .. } => None,
+                    End::Broken(failure) => Some(failure),
+                    End::Idle(limit) => Some(outcome::idle(&self.upstream, limit)),
+                    End::Refused(refusal) => Some(refusal.explain(&self.upstream)),
+                };
+                if let Some(failure) = failure {
                     tracing::warn!(%failure, "the session could not be confirmed");
                 }
                 if self.phase == Phase::Confirming(exchange) {
@@ -48,7 +54,8 @@ impl Duplex {
             End::Broken(failure) => failure,
             End::Idle(limit) => outcome::idle(&self.upstream, limit),
             End::Refused(refusal) => {
-                if let Some(answer) = refusal.message().filter(|it| !own && answers(it, post)) {
+                if let Some(answer) = refusal.message().filter(|it| !own && self.answers(it, post))
+                {
                     let channel = self.channel.unwrap_or(ExchangeId(self.first));
                     return self.server_sent(channel, &answer);
                 }
@@ -56,7 +63,7 @@ impl Duplex {
             }
         };
         if !own {
-            self.answer(post.message.request_ids(), &failure);
+            self.answer(post, &failure);
         }
         self.give_up(&failure);
     }
@@ -69,16 +76,18 @@ impl Duplex {
             End::Complete { .. } => {
                 let what = format!("{} lost the session before the answer came", self.upstream);
                 let failure = outcome::unknown(&Failure::new(Stage::Response, what));
-                self.answer(post.message.request_ids(), &failure);
+                self.answer(&post, &failure);
             }
             End::Broken(failure) if failure.never_sent() && !current && !replayed => {
-                self.again(post.message);
+                self.again(post);
             }
-            End::Broken(failure) if failure.never_sent() => self.failed(&post.message, &failure),
-            End::Broken(failure) => self.failed(&post.message, &after(&failure)),
+            End::Broken(failure) if failure.never_sent() => self.failed(&post, &failure),
+            End::Broken(failure) => self.failed(&post, &after(&failure)),
+            // Some servers answer the POST when the call is over, and speak of it on the channel before.
+            End::Idle(_) if current && self.is_watched(&post) => {}
             End::Idle(limit) => {
                 let failure = outcome::idle(&self.upstream, limit);
-                self.failed(&post.message, &failure);
+                self.failed(&post, &failure);
             }
             End::Refused(refusal) => self.refused(post, replayed, &refusal),
         }
@@ -88,63 +97,85 @@ impl Duplex {
         let failure = refusal.explain(&self.upstream);
         // The session is in the endpoint's URL.
         let lost = self.agreed && refusal.session_lost(true);
-        let own = refusal.message().filter(|it| answers(it, &post));
+        let own = refusal.message().filter(|it| self.answers(it, &post));
         match own {
             Some(answer) if !lost => {
-                let wanted = post.message.request_ids().any(|id| self.open.remove(id).is_some());
-                if wanted {
-                    self.out.push(Command::Deliver(answer.line()));
-                }
-                self.answer(post.message.request_ids(), &outcome::unanswered(&self.upstream));
+                self.heard(&answer);
+                self.answer(&post, &outcome::unanswered(&self.upstream));
             }
             _ if lost && !replayed => {
                 // Held first, so that the loss answers it with nothing.
-                self.unsend(&post.message);
+                self.unsend(&post);
                 if post.epoch == self.epoch {
                     self.session_lost(&failure);
                 }
-                self.again(post.message);
+                self.again(post);
             }
-            _ if lost => self.failed(&post.message, &lost_again(&self.upstream, refusal.status)),
+            _ if lost => self.failed(&post, &lost_again(&self.upstream, refusal.status)),
             _ if outcome::may_have_run(refusal.status) => {
-                self.failed(&post.message, &failure.hint(outcome::LOOK_AT_ITS_LOG));
+                self.failed(&post, &failure.hint(outcome::LOOK_AT_ITS_LOG));
             }
-            _ => self.failed(&post.message, &failure),
+            _ => self.failed(&post, &failure),
         }
     }
 
-    fn unsend(&mut self, message: &Message) {
-        for id in message.request_ids() {
-            self.open.entry(id.clone()).and_modify(|call| call.sent = false);
+    /// Whether a POST carries the request of this id that is open now: after its answer the id may be that
+    /// of another.
+    fn carries(&self, post: &Posted, id: &Id) -> bool {
+        self.open.get(id).is_some_and(|call| call.post == Some(post.exchange))
+    }
+
+    /// Whether the beats will find that nothing is heard of what a POST carries.
+    fn is_watched(&self, post: &Posted) -> bool {
+        let mut calls = post.message.request_ids().filter_map(|id| self.open.get(id));
+        calls.any(|call| call.post == Some(post.exchange) && !call.endless)
+    }
+
+    /// Whether a message answers at least one of them.
+    fn answers(&self, message: &Message, post: &Posted) -> bool {
+        let mut ids = post.message.request_ids().filter(|id| self.carries(post, id));
+        ids.any(|it| {
+            let named = |envelope: &Envelope| matches!(envelope, Envelope::Response { id: Some(id), .. } if id == it);
+            message.envelopes().iter().any(named)
+        })
+    }
+
+    fn unsend(&mut self, post: &Posted) {
+        for id in post.message.request_ids() {
+            if let Some(call) = self.open.get_mut(id).filter(|it| it.post == Some(post.exchange)) {
+                call.sent = false;
+            }
         }
     }
 
     /// What is proven unprocessed goes out on the next channel, unless it is about the one before,
     /// or nobody waits for it any more.
-    fn again(&mut self, message: Message) {
-        self.unsend(&message);
-        let calls = message.request_ids().count();
-        let open = message.request_ids().filter(|id| self.open.contains_key(id)).count();
-        if open == calls && !(calls == 0 && belongs_to_session(&message)) {
-            self.route(message, true);
+    fn again(&mut self, post: Posted) {
+        self.unsend(&post);
+        let calls = post.message.request_ids().count();
+        let open = post.message.request_ids().filter(|id| self.carries(&post, id)).count();
+        if open == calls && !(calls == 0 && belongs_to_session(&post.message)) {
+            self.route(post.message, true);
         } else {
             let failure =
                 Failure::new(Stage::Response, "the session was lost, and a part answered");
-            self.answer(message.request_ids(), &outcome::unknown(&failure));
+            self.answer(&post, &outcome::unknown(&failure));
         }
     }
 
     /// A POST failed for good.
-    fn failed(&mut self, message: &Message, failure: &Failure) {
-        if message.request_ids().next().is_none() {
+    fn failed(&mut self, post: &Posted, failure: &Failure) {
+        if post.message.request_ids().next().is_none() {
             tracing::warn!(%failure, "a notification or response did not reach the server");
         }
-        self.answer(message.request_ids(), failure);
+        self.answer(post, failure);
     }
 
-    fn answer<'a>(&mut self, ids: impl Iterator<Item = &'a Id>, failure: &Failure) {
-        for id in ids {
-            if self.open.remove(id).is_some() {
+    /// Answers what of a POST is open.
+    fn answer(&mut self, post: &Posted, failure: &Failure) {
+        for id in post.message.request_ids() {
+            if self.carries(post, id) {
+                self.open.remove(id);
                 self.out.push(Command::Deliver(fault::answer(id, failure)));
             }
         }
@@ -153,10 +184,12 @@ impl Duplex {
     /// Answers the calls whose channel is gone, but for those whose POST is still to tell whether it
     /// was sent at all.
     pub(super) fn answer_lost(&mut self, cause: &Failure) {
-        let posts = self.posts.values().filter(|post| matches!(post.what, What::Message { .. }));
-        let telling: Vec<Id> = posts.flat_map(|post| post.message.request_ids().cloned()).collect();
-        let (unknown, ended) = (after(cause), subscription_ended(cause));
-        let lost = |id: &Id, call: &mut Call| call.sent && !telling.contains(id);
+        let (unknown, ended) = (with_its_channel(cause), subscription_ended(cause));
+        let posts = &self.posts;
+        let telling = |post: &Posted| matches!(post.what, What::Message { .. });
+        let lost = |_: &Id, call: &mut Call| {
+            call.sent && !call.post.and_then(|post| posts.get(&post)).is_some_and(telling)
+        };
         for (id, call) in self.open.extract_if(lost) {
             let failure = if call.endless { &ended } else { &unknown };
             self.out.push(Command::Deliver(fault::answer(&id, failure)));
@@ -194,8 +227,7 @@ impl Duplex {
         let Some(call) = self.open.remove(id) else { return };
         let failure = outcome::idle(&self.upstream, self.limits.idle);
         self.out.push(Command::Deliver(fault::answer(id, &failure)));
-        self.held
-            .retain(|(held, _)| held.single().is_none() || held.request_ids().all(|h| h != id));
+        self.drop_unwanted();
         if self.phase == (Phase::Greeting { own: false }) && self.initialize_id() == Some(id) {
             // An `initialize` is not cancelled (2024-11-05 cancellation, "Behavior Requirements").
             return self.give_up(&failure);
@@ -210,24 +242,26 @@ impl Duplex {
     }
 }
 
-/// What a failure means for a call that was sent.
+/// What the failure of a POST means for the call in it.
 fn after(cause: &Failure) -> Failure {
     match cause.stage() {
-        // It says of itself that the call may have run, or what to change.
+        // A whole answer, which says of itself that the call may have run, or what to change.
         Stage::Protocol => cause.clone(),
         _ => outcome::unknown(cause),
+    }
+}
+
+/// What the loss of the channel means for a call that was sent, whatever it was lost for.
+fn with_its_channel(cause: &Failure) -> Failure {
+    let unknown = outcome::unknown(cause);
+    match cause.next_step() {
+        Some(change) if cause.stage() == Stage::Protocol => unknown
+            .hint(format!("{change}; the request may have run: check before you call it again")),
+        _ => unknown,
     }
 }
 
 fn subscription_ended(cause: &Failure) -> Failure {
     let what = format!("the subscription ended: {}", cause.what());
     Failure::new(Stage::Response, what).hint("subscribe again")
-}
-
-/// Whether a message answers at least one request of the POST.
-fn answers(message: &Message, post: &Posted) -> bool {
-    message.envelopes().iter().any(|envelope| match envelope {
-        Envelope::Response { id: Some(id), .. } => post.message.request_ids().any(|it| it == id),
-        _ => false,
-    })
 }

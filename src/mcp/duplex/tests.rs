@@ -3,6 +3,7 @@
 
 mod any;
 mod lost;
+mod odd;
 
 use std::{sync::Arc, time::Duration};
 

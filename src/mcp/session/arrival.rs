@@ -54,7 +54,7 @@ impl Session {
 
     /// Delivers what of a message the client is to see: of a batch only what is news, since a second answer
     /// must not reach it.
-    fn deliver(&mut self, message: &Message, epoch: u64) {
+    pub(super) fn deliver(&mut self, message: &Message, epoch: u64) {
         let wanted: Vec<bool> =
             message.envelopes().iter().map(|envelope| self.wanted(envelope, epoch)).collect();
         if wanted.iter().all(|wanted| *wanted) {
@@ -76,7 +76,7 @@ impl Session {
                     self.asked.retain(|_, epoch| *epoch == current);
                 }
                 if self.asked.len() < MAX_ASKED {
-                    self.asked.insert(id.clone(), epoch);
+                    self.asked.insert(id.detached(), epoch);
                 }
                 true
             }

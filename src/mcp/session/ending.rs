@@ -251,12 +251,7 @@ impl Session {
 
     /// Delivers the server's own answer to all of an exchange's requests.
     fn deliver_all(&mut self, exchange: &Exchange, message: &Message) {
-        for envelope in message.envelopes() {
-            if let Envelope::Response { id: Some(id), .. } = envelope {
-                self.open.remove(id);
-            }
-        }
-        self.out.push(Command::Deliver(message.line()));
+        self.deliver(message, self.epoch);
         self.fail(exchange, &outcome::unanswered(&self.upstream));
     }
 

@@ -383,6 +383,23 @@ fn a_batch_travels_whole_and_each_of_its_requests_is_answered() {
     assert!(matches!(delivered(&did)[..], [line] if line.contains(r#""id":2"#)));
 }
 
+/// A server's own words for a refused batch are answers as any other: one for each request, none for
+/// what was cancelled or never asked.
+#[test]
+fn a_batch_that_is_refused_in_words_is_answered_once_each() {
+    let mut table = Table::ready();
+    let batch = format!("[{},{},{}]", call(1), call(2), call(3));
+    let exchange = posted(&table.client(&batch));
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}"#;
+    posted(&table.client(cancel));
+    let error =
+        |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32600,"message":"no"}}}}"#);
+    let said = format!("[{},{},{},{}]", error(1), error(1), error(2), error(9));
+    let did = table.end(exchange, refused(400, &said));
+    let lines = delivered(&did);
+    assert!(matches!(lines[..], [one, three] if *one == error(1) && three.contains(r#""id":3"#)));
+}
+
 #[test]
 fn a_request_that_the_client_cancelled_is_not_answered_by_us() {
     let mut table = Table::ready();

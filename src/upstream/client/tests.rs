@@ -357,3 +357,11 @@ fn a_machine_that_slept_is_told_from_one_that_waited() {
     let set_back = Used { wall: then.wall - Duration::from_secs(3600), awake: then.awake };
     assert!(!then.slept_until(&set_back));
 }
+
+#[test]
+fn what_is_sent_once_more_is_shown_no_more_than_before() {
+    let mut request = Request::new(Bytes::from_static(b"{}"));
+    assert!(Spare::of(&request).request().extensions().get::<Unshown>().is_none());
+    request.extensions_mut().insert(Unshown);
+    assert!(Spare::of(&request).request().extensions().get::<Unshown>().is_some());
+}

@@ -160,3 +160,30 @@ async fn a_circle_ends() {
     assert_eq!(seen.len(), FOLLOWED_AT_MOST + 1);
     assert!(outcome.unwrap_err().what().contains("circles"));
 }
+
+#[tokio::test]
+async fn a_path_that_is_not_shown_is_not_told() {
+    for (status, location) in [
+        (302, "/messages/canary-session/"),
+        (302, "/login?next=canary-session"),
+        (307, "https://evil.example/messages/canary-session"),
+        (308, "http://gw.example/messages/canary-session"),
+        (307, "http://[/canary-session"),
+    ] {
+        let url = UpstreamUrl::parse(URL).unwrap();
+        let inner = HttpService::new(service_fn(move |_: Request| {
+            let body = Body::new(Empty::<Bytes>::new().map_err(|never| match never {}));
+            let mut response = Response::new(body);
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(location));
+            std::future::ready(Ok(response))
+        }));
+        let mut request = Request::new(Bytes::from_static(b"{}"));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = "https://gw.example/messages/canary-session".parse().unwrap();
+        request.extensions_mut().insert(Unshown);
+        let failure = follow_same_origin(&url, inner).oneshot(request).await.unwrap_err();
+        assert!(failure.what().contains("https://gw.example/<redacted> redirects"), "{failure}");
+        assert!(!format!("{failure:?}").contains("canary"), "{failure:?}");
+    }
+}

@@ -44,8 +44,12 @@ type Sayer = tokio::sync::mpsc::UnboundedSender<Said>;
 pub enum Said {
     /// A message, or any text.
     Text(String),
+    /// The same over a WebSocket, a piece at a time, with so long before each.
+    Slowly(String, Duration),
     /// The channel ends as it should.
     End,
+    /// The WebSocket is closed, and its connection left as it is.
+    Leave,
     /// The connection under it breaks.
     Break,
 }

@@ -122,6 +122,35 @@ fn a_peer_that_answers_no_ping_is_dead() {
 }
 
 #[test]
+fn a_peer_that_closes_and_stays_holds_nothing_up() {
+    let pki = Pki::new();
+    let server = Duplex::websocket(&pki);
+    let mut client = connected(&pki, &server);
+    let held = client.call("hold", json!({}));
+    server.wait_for_call("hold");
+    server.lose(Said::Leave);
+    let error = client.error(&held);
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("outcome unknown") && message.contains("closed the WebSocket"));
+    assert_eq!(client.tool("echo", json!({"n": 1})), json!({"n": 1}));
+    assert_eq!(server.channels(), 2);
+}
+
+#[test]
+fn a_large_message_on_a_slow_way_is_no_silence() {
+    let pki = Pki::new();
+    let server = Duplex::websocket(&pki);
+    let mut client = Client::start(&server.bridge(&pki).args(["--idle-timeout", "2s"]));
+    client.handshake();
+    let params = json!({"level": "info", "data": "x".repeat(2_000)});
+    let message = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params});
+    server.say(Said::Slowly(message.to_string(), Duration::from_millis(400)));
+    client.notification("notifications/message");
+    assert_eq!(client.tool("echo", json!({})), json!({}));
+    assert_eq!(server.channels(), 1);
+}
+
+#[test]
 fn a_message_beyond_the_limit_names_the_flag() {
     let pki = Pki::new();
     let server = Duplex::websocket(&pki);

@@ -73,6 +73,7 @@ async fn next(mut stream: Stream) -> Option<(io::Result<Frame<Bytes>>, Stream)> 
     match stream.said.recv().await? {
         Said::Text(text) => Some((data(format!("event: message\ndata: {text}\n\n")), stream)),
         Said::End => None,
+        Said::Slowly(..) | Said::Leave => panic!("a WebSocket's alone"),
         Said::Break => {
             stream.gone.shared.closed(stream.gone.channel);
             Some((Err(io::ErrorKind::ConnectionReset.into()), stream))

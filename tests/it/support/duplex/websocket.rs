@@ -1,6 +1,6 @@
 //! A WebSocket at any path, as RFC 6455 has its server.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -10,7 +10,10 @@ use http_body_util::{BodyExt as _, Empty, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::{
+    io::AsyncWriteExt as _,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, protocol::Role},
@@ -69,7 +72,13 @@ async fn carry(
         tokio::select! {
             said = said.recv() => match said {
                 Some(Said::Text(text)) => drop(socket.send(Message::text(text)).await),
+                Some(Said::Slowly(text, pause)) => slowly(&mut socket, &text, pause).await,
                 Some(Said::End) => drop(socket.close(None).await),
+                Some(Said::Leave) => {
+                    socket.send(Message::Close(None)).await.unwrap();
+                    shared.closed(channel);
+                    return pending().await;
+                }
                 Some(Said::Break) | None => return,
             },
             frame = socket.next() => match frame {
@@ -82,5 +91,24 @@ async fn carry(
                 Some(Err(_)) | None => return,
             },
         }
+    }
+}
+
+/// How many pieces a message is said in.
+const PIECES: usize = 10;
+
+/// One frame (RFC 6455, section 5.2) in pieces; nothing is read in between.
+async fn slowly(
+    socket: &mut WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>,
+    text: &str,
+    pause: Duration,
+) {
+    let length = u16::try_from(text.len()).unwrap();
+    assert!(length > 125, "shorter ones have another head");
+    let frame = [&[0x81, 126][..], &length.to_be_bytes(), text.as_bytes()].concat();
+    for piece in frame.chunks(frame.len().div_ceil(PIECES)) {
+        tokio::time::sleep(pause).await;
+        socket.get_mut().write_all(piece).await.unwrap();
+        socket.get_mut().flush().await.unwrap();
     }
 }
