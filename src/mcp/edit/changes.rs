@@ -42,8 +42,11 @@ impl<'e> Editing<'_, 'e> {
             };
             removal.begins(member.start, &mut self.changes);
             let named = self.named(which, depth, |step| member.name.is(step));
-            let gone = self.leaf(named, depth).filter(|edit| matches!(edit, Edit::Remove(_)));
-            let end = if gone.is_some() || named == Which::NONE {
+            let mut gone = None;
+            let end = if named == Which::NONE {
+                walk::value(self.text, member.value)?
+            } else if let Some(Edit::Remove(_)) = self.leaf(named, depth) {
+                gone = Some(named);
                 walk::value(self.text, member.value)?
             } else {
                 // Of doubled members the last one counts.
@@ -55,7 +58,7 @@ impl<'e> Editing<'_, 'e> {
                 end
             };
             found = found.and(named);
-            removal.ends(member.start..end, gone.map(|_| named), &mut self.changes);
+            removal.ends(member.start..end, gone, &mut self.changes);
             members.past(end);
         };
         if no_object != Which::NONE {

@@ -64,13 +64,13 @@ pub struct Backward {
     seal: Seal,
     legs: BTreeMap<u64, Leg>,
     /// What the client has asked, by the number that it has before the server.
-    requests: HashMap<u64, Request>,
+    requests: BTreeMap<u64, Request>,
     /// Each unanswered request of the client.
     open: HashMap<Id, u64>,
     /// What we have asked ourselves, in which session, by the same count.
-    own: HashMap<u64, (u64, Own)>,
+    own: BTreeMap<u64, (u64, Own)>,
     /// Calls that wait for the client's retry, by ticket.
-    held: HashMap<u64, u64>,
+    held: BTreeMap<u64, u64>,
     /// The call that what has just come wants to ask the client something through.
     inquiring: Option<u64>,
     subscriptions: BTreeMap<u64, Subscription>,
@@ -80,7 +80,7 @@ pub struct Backward {
     opened: u64,
     uses: u64,
     /// What brings answers to the server's questions, each for its call.
-    bringing: HashMap<ExchangeId, u64>,
+    bringing: BTreeMap<ExchangeId, u64>,
     /// What the sessions have still to be told.
     due: VecDeque<(u64, Event)>,
     closing: bool,
@@ -101,17 +101,17 @@ impl Backward {
             channel: None,
             seal: Seal::new(key),
             legs: BTreeMap::new(),
-            requests: HashMap::new(),
+            requests: BTreeMap::new(),
             open: HashMap::new(),
-            own: HashMap::new(),
-            held: HashMap::new(),
+            own: BTreeMap::new(),
+            held: BTreeMap::new(),
             inquiring: None,
             subscriptions: BTreeMap::new(),
             numbers: 0,
             tickets: 0,
             opened: 0,
             uses: 0,
-            bringing: HashMap::new(),
+            bringing: BTreeMap::new(),
             due: VecDeque::new(),
             closing: false,
             finished: false,

@@ -57,6 +57,7 @@ fn completed(id: &Id, message: &Message, cacheable: bool, server: Option<&str>) 
     let set = |path, raw| Edit::Set(path, Cow::Borrowed(raw));
     let named: &[&str] = &["result", "_meta", SERVER_INFO];
     let mut edits = Vec::with_capacity(5);
+    edits.push(set(&["id"], id.token()));
     edits.push(set(&["result", "resultType"], r#""complete""#));
     if cacheable {
         edits.push(set(&["result", "ttlMs"], "0"));
@@ -65,8 +66,8 @@ fn completed(id: &Id, message: &Message, cacheable: bool, server: Option<&str>) 
     let unnamed = edits.len();
     edits.extend(server.map(|server| set(named, server)));
     // What has no room for these, a result that is no object or a `_meta` that is none, goes without.
-    readdressed(id, message, &edits)
-        .or_else(|| readdressed(id, message, &edits[..unnamed]))
+    edited(message.bytes(), &edits)
+        .or_else(|| edited(message.bytes(), &edits[..unnamed]))
         .or_else(|| readdressed(id, message, &[]))
 }
 

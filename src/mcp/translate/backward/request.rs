@@ -96,14 +96,15 @@ impl Request {
     /// The request as a session has it.
     pub(super) fn legacy(&self, key: u64) -> Option<Message> {
         let of_meta = MODERN_KEYS.map(|key| ["params", "_meta", key]);
+        let number = key.to_string();
         let mut edits = Vec::with_capacity(of_meta.len() + 4);
-        edits.push(Edit::Set(&["id"], Cow::Owned(key.to_string())));
+        edits.push(Edit::Set(&["id"], Cow::Borrowed(&number)));
         edits.push(Edit::Remove(&["params", "inputResponses"]));
         edits.push(Edit::Remove(&["params", "requestState"]));
         edits.extend(of_meta.iter().map(|path| Edit::Remove(path)));
         // The client may use its token again while this call is held.
         let token: &[&str] = &["params", "_meta", "progressToken"];
-        edits.extend(self.token.is_some().then(|| Edit::Set(token, Cow::Owned(key.to_string()))));
+        edits.extend(self.token.is_some().then(|| Edit::Set(token, Cow::Borrowed(&*number))));
         self.message.edited(&edits)
     }
 
