@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use countersign::mcp::{
-    edit::Edit,
+    edit::{Edit, picked},
     message::{Envelope, Malformed, Message},
 };
 
@@ -49,6 +49,13 @@ pub(super) fn run(input: &[u8]) {
     if let Some(edited) = message.edited(&edits) {
         let read = Message::parse(edited.bytes().clone()).expect("it is a message still");
         assert_eq!(read.envelopes(), edited.envelopes());
+        let [params] = picked(message.bytes(), &[], ["params"]).unwrap_or_default();
+        if let (Some(Envelope::Request { .. }), Some(params)) = (message.single(), params) {
+            let at = params.as_ptr() as usize - message.bytes().as_ptr() as usize;
+            let known = message.edited_at("7", at, &[Edit::Set(&["a"], "{}".into())]);
+            let known = known.expect("what is edited by its path is edited where it lies");
+            assert_eq!((known.bytes(), known.envelopes()), (edited.bytes(), edited.envelopes()));
+        }
     }
 }
 

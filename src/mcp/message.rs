@@ -160,6 +160,15 @@ impl Message {
         })
     }
 
+    /// The method of a single request or notification.
+    #[must_use]
+    pub fn method(&self) -> Option<&str> {
+        match self.single()? {
+            Envelope::Request { method, .. } | Envelope::Notification { method } => Some(method),
+            Envelope::Response { .. } => None,
+        }
+    }
+
     /// Whether it is the notification `wanted`.
     #[must_use]
     pub fn is_notification(&self, wanted: &str) -> bool {
@@ -188,7 +197,8 @@ impl Message {
     pub fn edited(&self, edits: &[Edit<'_>]) -> Option<Self> {
         let (bytes, envelope) = match self.single()? {
             Envelope::Request { id, method } => {
-                let (bytes, id) = edit::edited_around(&self.bytes, edits, self.place_of(id))?;
+                let id = self.place_of(id.token());
+                let (bytes, id) = edit::edited_around(&self.bytes, edits, id)?;
                 let id = std::str::from_utf8(bytes.get(id)?).ok()?;
                 let id = Id::parse(&bytes, id)?;
                 (bytes, Envelope::Request { id, method: method.clone() })
@@ -199,11 +209,28 @@ impl Message {
             ),
             Envelope::Response { .. } => return None,
         };
+        Some(Self::unread(bytes, envelope))
+    }
+
+    /// The same request under the id `token`, with `edits` to the object that begins at `object` in it, from
+    /// where their paths lead; nothing else of it is looked at. None where there is no object.
+    #[must_use]
+    pub fn edited_at(&self, token: &str, object: usize, edits: &[Edit<'_>]) -> Option<Self> {
+        let Some(Envelope::Request { id, method }) = self.single() else { return None };
+        let id = (self.place_of(id.token()), token);
+        let (bytes, id) = edit::edited_at(&self.bytes, id, (object, edits))?;
+        let id = Id::parse(&bytes, std::str::from_utf8(bytes.get(id)?).ok()?)?;
+        let envelope = Envelope::Request { id, method: method.clone() };
+        Some(Self::unread(bytes, envelope))
+    }
+
+    /// Of what is known without reading it again.
+    fn unread(bytes: Bytes, envelope: Envelope) -> Self {
         debug_assert_eq!(
             Self::parse(bytes.clone()).ok().and_then(|it| it.single().cloned()).as_ref(),
             Some(&envelope)
         );
-        Some(Self { bytes, envelopes: Envelopes::One(envelope) })
+        Self { bytes, envelopes: Envelopes::One(envelope) }
     }
 
     /// The same request under another id; the rest byte for byte.
@@ -212,7 +239,7 @@ impl Message {
     #[must_use]
     pub fn with_id(&self, token: &str) -> Bytes {
         let Some(Envelope::Request { id, .. }) = self.single() else { return self.bytes.clone() };
-        let place = self.place_of(id);
+        let place = self.place_of(id.token());
         let mut changed = BytesMut::with_capacity(self.bytes.len() + token.len());
         changed.put_slice(&self.bytes[..place.start]);
         changed.put_slice(token.as_bytes());
@@ -220,10 +247,10 @@ impl Message {
         changed.freeze()
     }
 
-    /// Where an id of this message lies in it.
-    fn place_of(&self, id: &Id) -> Range<usize> {
-        let start = id.token.as_ptr() as usize - self.bytes.as_ptr() as usize;
-        start..start + id.token.len()
+    /// Where a part of this message lies in it, which was cut from it.
+    pub(super) fn place_of(&self, part: &str) -> Range<usize> {
+        let start = part.as_ptr() as usize - self.bytes.as_ptr() as usize;
+        start..start + part.len()
     }
 }
 
@@ -418,11 +445,16 @@ mod tests {
     fn an_edited_request_is_as_if_it_had_been_read_again() {
         let message = parse(r#"{"id": "x\"y" ,"method":"a\/b","params":{"id":1}}"#).unwrap();
         let edits = [Edit::Set(&["id"], "7".into()), Edit::Remove(&["params", "id"])];
+        let [params] = edit::picked(message.bytes(), &[], ["params"]).unwrap();
+        let params = params.unwrap();
         let edited = message.edited(&edits).unwrap();
         assert_eq!(edited.bytes(), r#"{"id": 7 ,"method":"a\/b","params":{}}"#);
         let again = Message::parse(edited.bytes().clone()).unwrap();
         assert_eq!(edited.single(), again.single());
         assert_eq!(edited.with_id("[]"), again.with_id("[]"));
+        let known =
+            message.edited_at("7", message.place_of(params).start, &[Edit::Remove(&["id"])]);
+        assert_eq!(known.unwrap().bytes(), edited.bytes());
         let response = parse(r#"{"id":1,"result":{}}"#).unwrap();
         assert!(response.edited(&edits[..1]).is_none(), "its error would have to be read");
     }

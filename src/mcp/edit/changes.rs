@@ -14,10 +14,23 @@ pub(super) struct Change<'e> {
     edits: Which,
 }
 
+impl<'e> Change<'e> {
+    /// Of no edit.
+    pub(super) fn new(place: Range<usize>, text: &'e str) -> Self {
+        Self { place, text: Cow::Borrowed(text), edits: Which::NONE }
+    }
+}
+
 /// The changes that `edits` make to `text`; see [`super::edited`].
 pub(super) fn of<'e>(text: &[u8], edits: &'e [Edit<'_>]) -> Option<Vec<Change<'e>>> {
-    let mut editing = Editing { text, edits, changes: Vec::with_capacity(edits.len()) };
-    editing.object(walk::begin(text), 0, Which::all(edits)?)?;
+    within(text, walk::begin(text), edits)
+}
+
+/// The same for the object that begins at `at`, from where the paths of `edits` lead.
+pub(super) fn within<'e>(text: &[u8], at: usize, edits: &'e [Edit<'_>]) -> Option<Vec<Change<'e>>> {
+    // One more has room beside them.
+    let mut editing = Editing { text, edits, changes: Vec::with_capacity(edits.len() + 1) };
+    editing.object(at, 0, Which::all(edits)?)?;
     debug_assert!(editing.changes.is_sorted_by_key(|change| change.place.start));
     Some(editing.changes)
 }
@@ -123,14 +136,13 @@ impl<'e> Editing<'_, 'e> {
     /// Those of `which` whose step at `depth` has the name.
     fn named(&self, which: Which, depth: usize, name: impl Fn(&str) -> bool) -> Which {
         let (mut named, mut left) = (Which::NONE, which);
-        let mut before: (&str, bool) = ("", name(""));
+        let mut before: Option<(&str, bool)> = None;
         while let Some(edit) = left.first(self.edits) {
             if let Some(step) = edit.path().get(depth) {
                 // Edits that stand together mostly lead the same way.
-                if !std::ptr::eq(*step, before.0) {
-                    before = (step, name(step));
-                }
-                if before.1 {
+                let same = before.filter(|(before, _)| std::ptr::eq(*step, *before));
+                let (_, is) = *before.insert(same.unwrap_or_else(|| (step, name(step))));
+                if is {
                     named = named.and(left.lowest());
                 }
             }

@@ -63,8 +63,9 @@ pub struct Backward {
     channel: Option<Channel>,
     seal: Seal,
     legs: BTreeMap<u64, Leg>,
-    /// What the client has asked, by the number that it has before the server.
-    requests: BTreeMap<u64, Request>,
+    /// What the client has asked, by the number that it has before the server; apart, as the map's nodes
+    /// have room for many.
+    requests: BTreeMap<u64, Box<Request>>,
     /// Each unanswered request of the client.
     open: HashMap<Id, u64>,
     /// What we have asked ourselves, in which session, by the same count.
@@ -210,7 +211,7 @@ impl Backward {
         }
         match (said.state, said.responses) {
             (Some(state), _) => self.retried(message, id, method, &said, state),
-            (None, None) => self.admit(message, id, method, &said),
+            (None, None) => self.admit(message, id, &said),
             // To begin the call anew might run it twice.
             (None, Some(_)) => Err(Refused::params(
                 "inputResponses came without the requestState that they belong to",
@@ -219,18 +220,13 @@ impl Backward {
     }
 
     /// Serves a request in the session of its identity, once that stands.
-    fn admit(
-        &mut self,
-        message: &Message,
-        id: &Id,
-        method: &str,
-        said: &Said<'_>,
-    ) -> Result<(), Refused> {
+    fn admit(&mut self, message: &Message, id: &Id, said: &Said<'_>) -> Result<(), Refused> {
         let number = self.leg_for(&said.identity)?;
         let key = self.number();
         let Some(leg) = self.legs.get_mut(&number) else { return Ok(()) };
         self.open.insert(id.clone(), key);
-        self.requests.insert(key, Request::new(number, id, method, message, said, leg.capable));
+        let request = Request::new(number, id, message, said, leg.capable);
+        self.requests.insert(key, Box::new(request));
         if leg.server.is_some() {
             self.serve(key);
         } else {
@@ -242,7 +238,7 @@ impl Backward {
     /// Does what a request asks for; its session stands.
     fn serve(&mut self, key: u64) {
         let Some(request) = self.requests.get(&key) else { return };
-        match &*request.method {
+        match request.method() {
             "server/discover" => {
                 let server = self.legs.get(&request.leg).and_then(|leg| leg.server.as_ref());
                 let discovered = server.map(server::Server::discovered).unwrap_or_default();
@@ -377,7 +373,14 @@ impl Backward {
             }
             _ => (None, Origin::Session),
         };
-        for command in leg.machine.handle(event) {
+        let commands = leg.machine.handle(event);
+        let passes = |it: &Command| !matches!(it, Command::Deliver(_) | Command::Finished);
+        // Mostly.
+        if self.out.is_empty() && commands.iter().all(passes) {
+            self.out = commands;
+            return self.told(number);
+        }
+        for command in commands {
             match command {
                 Command::Deliver(line) => {
                     // Most lines are the message as it came, which is read already.
@@ -395,6 +398,11 @@ impl Backward {
                 other => self.out.push(other),
             }
         }
+        self.told(number);
+    }
+
+    /// Does what a session leaves to be done that was told something.
+    fn told(&mut self, number: u64) {
         if let Some(call) = self.inquiring.take() {
             self.ask(call);
         }

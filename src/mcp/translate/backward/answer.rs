@@ -32,9 +32,9 @@ impl Backward {
         if code == Some(URL_ELICITATION_REQUIRED) {
             return self.needs_address(key, message);
         }
-        let not_found = code == Some(RESOURCE_NOT_FOUND) && &*request.method == "resources/read";
+        let not_found = code == Some(RESOURCE_NOT_FOUND) && request.method() == "resources/read";
         let failed = error.is_some();
-        let cacheable = CACHEABLE.contains(&&*request.method);
+        let cacheable = CACHEABLE.contains(&request.method());
         let leg = self.legs.get(&request.leg);
         let server = leg.and_then(|leg| leg.server.as_ref()?.info.as_deref());
         let line = request.client.as_ref().map(|id| {
@@ -56,18 +56,20 @@ impl Backward {
 fn completed(id: &Id, message: &Message, cacheable: bool, server: Option<&str>) -> Option<Bytes> {
     let set = |path, raw| Edit::Set(path, Cow::Borrowed(raw));
     let named: &[&str] = &["result", "_meta", SERVER_INFO];
-    let mut edits = Vec::with_capacity(5);
-    edits.push(set(&["id"], id.token()));
-    edits.push(set(&["result", "resultType"], r#""complete""#));
-    if cacheable {
-        edits.push(set(&["result", "ttlMs"], "0"));
-        edits.push(set(&["result", "cacheScope"], r#""private""#));
-    }
-    let unnamed = edits.len();
-    edits.extend(server.map(|server| set(named, server)));
+    // Those that not all have stand at the ends.
+    let edits = [
+        set(&["result", "ttlMs"], "0"),
+        set(&["result", "cacheScope"], r#""private""#),
+        set(&["id"], id.token()),
+        set(&["result", "resultType"], r#""complete""#),
+        set(named, server.unwrap_or("null")),
+    ];
+    let edits = if cacheable { &edits[..] } else { &edits[2..] };
+    let unnamed = &edits[..edits.len() - 1];
     // What has no room for these, a result that is no object or a `_meta` that is none, goes without.
-    edited(message.bytes(), &edits)
-        .or_else(|| edited(message.bytes(), &edits[..unnamed]))
+    server
+        .and_then(|_| edited(message.bytes(), edits))
+        .or_else(|| edited(message.bytes(), unnamed))
         .or_else(|| readdressed(id, message, &[]))
 }
 

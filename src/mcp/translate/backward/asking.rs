@@ -82,7 +82,7 @@ impl Backward {
         }
         let request = call.and_then(|call| self.requests.get_mut(&call));
         let none = || Refused::new(METHOD_NOT_FOUND, "no call is open to ask the client through");
-        let request = request.filter(|it| ASKABLE.contains(&&*it.method)).ok_or_else(none)?;
+        let request = request.filter(|it| ASKABLE.contains(&it.method())).ok_or_else(none)?;
         if self.closing {
             return Err(Refused::new(INTERNAL_ERROR, "the client is gone"));
         }
@@ -111,7 +111,7 @@ impl Backward {
     fn only_call(&self, leg: u64) -> Option<u64> {
         let mut calls = self.requests.iter().filter(|(_, it)| {
             let runs = it.sent && matches!(it.after, After::Answers);
-            it.leg == leg && runs && ASKABLE.contains(&&*it.method)
+            it.leg == leg && runs && ASKABLE.contains(&it.method())
         });
         let (only, None) = (calls.next(), calls.next()) else { return None };
         only.map(|(key, _)| *key)
@@ -126,7 +126,7 @@ impl Backward {
         }
         let Some(id) = request.client.clone() else { return };
         let ticket = self.tickets + 1;
-        let Some(state) = self.seal.state(ticket, &request.method, &request.message) else {
+        let Some(state) = self.seal.state(ticket, request.method(), &request.message) else {
             return self.release(key, "its parameters are nested too deeply to be asked again");
         };
         self.tickets = ticket;
@@ -175,7 +175,7 @@ impl Backward {
             leg.used = self.uses;
         }
         if matches!(request.after, After::Again) {
-            return self.begun_anew(key, message, id, method, said, &responses);
+            return self.begun_anew(key, message, id, said, &responses);
         }
         let leg = request.leg;
         request.client = Some(id.clone());

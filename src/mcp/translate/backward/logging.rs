@@ -70,7 +70,7 @@ impl Backward {
         let wanted = match origin {
             // What is told on the stream of a request of our own is of the session.
             Origin::Call(call) if !self.own.contains_key(&call) => {
-                self.requests.get(&call).is_some_and(wants)
+                self.requests.get(&call).is_some_and(|it| wants(it))
             }
             Origin::Over => false,
             _ => self.requests.values().any(|it| it.leg == number && wants(it)),

@@ -20,8 +20,9 @@ pub(super) struct Request {
     pub(super) client: Option<Id>,
     /// Under which id it was last asked.
     pub(super) asked_as: Id,
-    pub(super) method: Box<str>,
     pub(super) message: Message,
+    /// Where in that `_meta` begins, if nothing else is to be taken out.
+    meta: Option<usize>,
     pub(super) level: Option<Level>,
     pub(super) capable: Capable,
     /// The client's progress token, raw; towards the server that is the request's number.
@@ -71,7 +72,6 @@ impl Request {
     pub(super) fn new(
         leg: u64,
         id: &Id,
-        method: &str,
         message: &Message,
         said: &Said<'_>,
         capable: Capable,
@@ -80,10 +80,10 @@ impl Request {
             leg,
             client: Some(id.clone()),
             asked_as: id.clone(),
-            method: method.into(),
             message: message.clone(),
+            meta: said.meta.map(|meta| message.place_of(meta).start),
             // A subscription's stream has no log messages.
-            level: said.level.filter(|_| method != "subscriptions/listen"),
+            level: said.level.filter(|_| message.method() != Some("subscriptions/listen")),
             capable,
             token: said.token.map(Into::into),
             sent: false,
@@ -93,18 +93,27 @@ impl Request {
         }
     }
 
+    pub(super) fn method(&self) -> &str {
+        self.message.method().unwrap_or_default()
+    }
+
     /// The request as a session has it.
     pub(super) fn legacy(&self, key: u64) -> Option<Message> {
-        let of_meta = MODERN_KEYS.map(|key| ["params", "_meta", key]);
         let number = key.to_string();
+        let of_meta = MODERN_KEYS.map(|key| ["params", "_meta", key]);
+        // From where the paths lead.
+        let from = if self.meta.is_some() { 2 } else { 0 };
         let mut edits = Vec::with_capacity(of_meta.len() + 4);
+        edits.extend(of_meta.iter().map(|path| Edit::Remove(&path[from..])));
+        // The client may use its token again while this call is held.
+        let token = &["params", "_meta", "progressToken"][from..];
+        edits.extend(self.token.is_some().then(|| Edit::Set(token, Cow::Borrowed(&*number))));
+        if let Some(meta) = self.meta {
+            return self.message.edited_at(&number, meta, &edits);
+        }
         edits.push(Edit::Set(&["id"], Cow::Borrowed(&number)));
         edits.push(Edit::Remove(&["params", "inputResponses"]));
         edits.push(Edit::Remove(&["params", "requestState"]));
-        edits.extend(of_meta.iter().map(|path| Edit::Remove(path)));
-        // The client may use its token again while this call is held.
-        let token: &[&str] = &["params", "_meta", "progressToken"];
-        edits.extend(self.token.is_some().then(|| Edit::Set(token, Cow::Borrowed(&*number))));
         self.message.edited(&edits)
     }
 

@@ -20,7 +20,7 @@ impl Backward {
     pub(super) fn needs_address(&mut self, key: u64, message: &Message) {
         let Some(request) = self.requests.get_mut(&key) else { return };
         let inputs = elicitations(message);
-        let askable = ASKABLE.contains(&&*request.method);
+        let askable = ASKABLE.contains(&request.method());
         let refused = if !request.capable.url {
             Some(Refused::needs_url())
         } else if inputs.is_empty() || !askable || self.closing || self.held.len() >= MAX_HELD {
@@ -46,7 +46,6 @@ impl Backward {
         key: u64,
         message: &Message,
         id: &Id,
-        method: &str,
         said: &Said<'_>,
         responses: &BTreeMap<Cow<'_, str>, &RawValue>,
     ) -> Result<(), Refused> {
@@ -59,7 +58,7 @@ impl Backward {
         }
         request.questions.retain(|question| !responses.contains_key(question.name.as_str()));
         if request.questions.is_empty() {
-            return self.admit(message, id, method, said);
+            return self.admit(message, id, said);
         }
         request.client = Some(id.clone());
         request.asked_as = id.clone();

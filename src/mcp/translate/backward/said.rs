@@ -27,6 +27,8 @@ pub(super) struct Said<'a> {
     pub(super) state: Option<&'a str>,
     pub(super) responses: Option<&'a str>,
     pub(super) notifications: Option<&'a str>,
+    /// The raw `_meta`, where nothing else in `params` is of the client's revision alone.
+    pub(super) meta: Option<&'a str>,
 }
 
 /// Who the client says to be, as raw JSON.
@@ -60,12 +62,11 @@ impl<'a> Said<'a> {
         let [meta, state, responses, notifications] = params.unwrap_or_default();
         let [version, info, capabilities, level] = MODERN_KEYS;
         let names = [version, info, capabilities, level, "progressToken"];
-        let meta = meta.and_then(|meta| picked(meta.as_bytes(), &[], names));
-        let [version, info, capabilities, level, token] = meta.unwrap_or_default().map(there);
-        let Some(version) = version.and_then(text) else {
-            return Err(missing(PROTOCOL_VERSION));
-        };
-        if version != VERSION {
+        let fields = meta.and_then(|meta| picked(meta.as_bytes(), &[], names));
+        let [version, info, capabilities, level, token] = fields.unwrap_or_default().map(there);
+        let version = version.ok_or_else(|| missing(PROTOCOL_VERSION))?;
+        if !is(version, VERSION) {
+            let version = text(version).ok_or_else(|| missing(PROTOCOL_VERSION))?;
             return Err(Refused::unsupported(&version));
         }
         let capabilities = capabilities.filter(|raw| is_object(raw));
@@ -74,6 +75,7 @@ impl<'a> Said<'a> {
             return Err(Refused::params(format!("_meta[\"{CLIENT_INFO}\"] is not an object")));
         }
         let read = |level| Level::read(level).ok_or_else(bad_level);
+        let meta = meta.filter(|_| state.is_none() && responses.is_none());
         let [state, responses, notifications] = [state, responses, notifications].map(there);
         Ok(Self {
             identity: Identity { info, capabilities },
@@ -83,8 +85,15 @@ impl<'a> Said<'a> {
             state,
             responses,
             notifications,
+            meta,
         })
     }
+}
+
+/// Whether a raw value is this text, in whatever spelling.
+fn is(raw: &str, wanted: &str) -> bool {
+    let plain = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
+    plain == Some(wanted) || text(raw).is_some_and(|it| it == wanted)
 }
 
 /// What is `null` is not there.
