@@ -50,24 +50,34 @@ struct Turn {
     era: Era,
 }
 
+/// Where a process comes to lie in memory changes its times by some percent, so calls are timed in many,
+/// so often as there are rounds.
+const STARTS: usize = 5;
+
 /// Measures a pair; the lower quartile of all rounds.
 pub(crate) async fn measure(
     pair: &Pair,
     (program, certificates, port): (&Path, &Certificates, u16),
     effort: Effort,
 ) -> Outcome<Figures> {
-    let command = || sides::before(program, certificates, port, Http::One, pair.server.path());
-    let mut translating = command();
-    translating.args(["--protocol", pair.client.name()]);
-    let mut turns =
-        [Turn::begin(command(), pair.server).await?, Turn::begin(translating, pair.client).await?];
+    let begin = async || -> Outcome<[Turn; 2]> {
+        let command = || sides::before(program, certificates, port, Http::One, pair.server.path());
+        let mut translating = command();
+        translating.args(["--protocol", pair.client.name()]);
+        let native = Turn::begin(command(), pair.server).await?;
+        Ok([native, Turn::begin(translating, pair.client).await?])
+    };
     let mut calls = [const { Vec::new() }; 2];
+    for _ in 0..effort.rounds * STARTS {
+        for (mut turn, calls) in begin().await?.into_iter().zip(&mut calls) {
+            calls.push(turn.median(effort.sequential).await?);
+            turn.pipe.close().await?;
+        }
+    }
+    let mut turns = begin().await?;
     let mut slowness = [const { [const { Vec::new() }; 2] }; 2];
     let mut spent = [[0.0; 2]; 2];
     for _ in 0..effort.rounds {
-        for (turn, calls) in turns.iter_mut().zip(&mut calls) {
-            calls.push(turn.median(effort.sequential).await?);
-        }
         for (at, (_, size)) in LARGE.iter().enumerate() {
             for (side, turn) in turns.iter_mut().enumerate() {
                 let (rate, cpu) = turn.large(*size, effort.volume).await?;
