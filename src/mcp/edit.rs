@@ -83,43 +83,55 @@ pub fn picked<'a, const N: usize>(
     path: &[&str],
     names: [&str; N],
 ) -> Option<[Option<&'a str>; N]> {
-    let mut found = None;
-    pick(text, walk::begin(text), path, names, &mut found)?;
+    let mut places = [const { None }; N];
+    let mut picking = Picking { text, names: &names, places: &mut places, there: false };
+    picking.object(walk::begin(text), path)?;
     let raw = |place: Range<usize>| std::str::from_utf8(text.get(place)?).ok();
-    found.map(|found| found.map(|place| place.and_then(raw)))
+    let there = picking.there;
+    there.then(|| places.map(|place| place.and_then(raw)))
 }
 
-/// Finds where what is picked lies, and says where the object at `at` ends.
-fn pick<const N: usize>(
-    text: &[u8],
-    at: usize,
-    path: &[&str],
-    names: [&str; N],
-    found: &mut Option<[Option<Range<usize>>; N]>,
-) -> Option<usize> {
-    let mut members = walk::Members::of(text, at)?;
-    *found = path.is_empty().then_some([const { None }; N]);
-    loop {
-        let member = match members.next()? {
-            Ok(member) => member,
-            Err(end) => return Some(end),
-        };
-        let below = path.split_first().filter(|(step, _)| member.name.is(step));
-        let inner = below.and_then(|(_, path)| {
-            *found = None;
-            pick(text, member.value, path, names, found)
-        });
-        let end = match inner {
-            Some(end) => end,
-            None => walk::value(text, member.value)?,
-        };
-        if path.is_empty()
-            && let Some(found) = found
-            && let Some(at) = names.iter().position(|name| member.name.is(name))
-        {
-            found[at] = Some(member.value..end);
+/// Finds where what is picked lies.
+struct Picking<'a> {
+    text: &'a [u8],
+    names: &'a [&'a str],
+    /// Of each name.
+    places: &'a mut [Option<Range<usize>>],
+    /// There is an object that may have them.
+    there: bool,
+}
+
+impl Picking<'_> {
+    /// Looks through the object at `at`, from which `path` leads on, and says where it ends.
+    fn object(&mut self, at: usize, path: &[&str]) -> Option<usize> {
+        let mut members = walk::Members::of(self.text, at)?;
+        // Of doubled ones the last one counts.
+        if path.is_empty() {
+            self.there = true;
+            self.places.fill(None);
         }
-        members.past(end);
+        loop {
+            let member = match members.next()? {
+                Ok(member) => member,
+                Err(end) => return Some(end),
+            };
+            let below = path.split_first().filter(|(step, _)| member.name.is(step));
+            let inner = below.and_then(|(_, path)| {
+                self.there = false;
+                self.object(member.value, path)
+            });
+            let end = match inner {
+                Some(end) => end,
+                None => walk::value(self.text, member.value)?,
+            };
+            if path.is_empty()
+                && let Some(at) = self.names.iter().position(|name| member.name.is(name))
+                && let Some(place) = self.places.get_mut(at)
+            {
+                *place = Some(member.value..end);
+            }
+            members.past(end);
+        }
     }
 }
 
@@ -160,17 +172,17 @@ fn splice(
     changes: Vec<Change<'_>>,
     place: Range<usize>,
 ) -> Option<(Bytes, Range<usize>)> {
-    let (mut start, mut length) = (place.start, place.len());
-    for change in changes.iter().rev().filter(|change| change.place.start <= place.start) {
+    let (mut start, mut length, mut room) = (place.start, place.len(), text.len());
+    for change in &changes {
+        let (new, old) = (change.text.len(), change.place.len());
+        room = (room + new).checked_sub(old)?;
         if change.place == place {
-            length = change.text.len();
-        } else {
-            start = (start + change.text.len()).checked_sub(change.place.len())?;
+            length = new;
+        } else if change.place.start <= place.start {
+            start = (start + new).checked_sub(old)?;
         }
     }
-    let added: usize = changes.iter().map(|change| change.text.len()).sum();
-    let removed: usize = changes.iter().map(|change| change.place.len()).sum();
-    let mut result = Vec::with_capacity((text.len() + added).checked_sub(removed)?);
+    let mut result = Vec::with_capacity(room);
     let mut done = 0;
     for change in changes {
         result.extend_from_slice(text.get(done..change.place.start)?);

@@ -65,10 +65,16 @@ impl Name<'_> {
     #[inline]
     pub(super) fn is(&self, name: &str) -> bool {
         if self.escaped {
-            return serde_json::from_slice::<String>(self.token).is_ok_and(|it| it == name);
+            return self.spells(name);
         }
         // The quotes are two more.
         self.token.len() == name.len() + 2 && &self.token[1..=name.len()] == name.as_bytes()
+    }
+
+    /// The same where something in it is escaped, which hardly ever is.
+    #[cold]
+    fn spells(&self, name: &str) -> bool {
+        serde_json::from_slice::<String>(self.token).is_ok_and(|it| it == name)
     }
 }
 

@@ -143,16 +143,14 @@ impl Backward {
             Event::Head(exchange, _)
             | Event::Endpoint(exchange, _)
             | Event::FromServer(exchange, _)
-            | Event::Ended(exchange, ..) => {
-                self.due.push_back((self.leg_of(exchange.0), event));
+            | Event::Ended(exchange, ..)
+            | Event::Elapsed(Timer::Channel(exchange, _)) => {
+                self.tell(self.leg_of(exchange.0), event);
             }
             Event::Elapsed(Timer::Confirm(count) | Timer::Stream(count) | Timer::Reopen(count)) => {
-                self.due.push_back((self.leg_of(count), event));
+                self.tell(self.leg_of(count), event);
             }
             Event::Elapsed(Timer::Held(count)) => self.overdue(count),
-            Event::Elapsed(Timer::Channel(exchange, _)) => {
-                self.due.push_back((self.leg_of(exchange.0), event));
-            }
             // Timers of machines that are none of these.
             Event::Elapsed(_) => {}
             Event::ClientClosed => self.close(),
