@@ -91,6 +91,30 @@ pub fn picked<'a, const N: usize>(
     there.then(|| places.map(|place| place.and_then(raw)))
 }
 
+/// Takes the members `names` out of the object `text`: their raw values, the last ones where a name is
+/// doubled, and the others as they stand, with commas between them. None where it is no object; it must be
+/// JSON that was checked before.
+#[must_use]
+pub fn taken<'a, const N: usize>(
+    text: &'a str,
+    names: [&str; N],
+) -> Option<([Option<&'a str>; N], String)> {
+    let bytes = text.as_bytes();
+    let mut members = walk::Members::of(bytes, walk::begin(bytes))?;
+    let (mut found, mut others) = ([None; N], String::new());
+    while let Ok(member) = members.next()? {
+        let end = walk::value(bytes, member.value)?;
+        if let Some(at) = names.iter().position(|name| member.name.is(name)) {
+            found[at] = text.get(member.value..end);
+        } else {
+            others.push_str(if others.is_empty() { "" } else { "," });
+            others.push_str(text.get(member.start..end)?);
+        }
+        members.past(end);
+    }
+    Some((found, others))
+}
+
 /// Finds where what is picked lies.
 struct Picking<'a> {
     text: &'a [u8],
@@ -149,31 +173,31 @@ pub fn edited_around(
     edits: &[Edit<'_>],
     place: Range<usize>,
 ) -> Option<(Bytes, Range<usize>)> {
-    splice(text, changes::of(text, edits)?, place)
+    splice(text, &changes::of(text, edits)?, place)
 }
 
-/// `text` with `new` in the place of what is at `place`, and `edits` to the object that begins at
-/// `object`, elsewhere in it, from where their paths lead; and where `new` has come to lie.
+/// `text` with another one at each of two places, neither of them within the other; and where the first has
+/// come to lie.
 #[must_use]
-pub fn edited_at(
+pub fn replaced(
     text: &Bytes,
-    (place, new): (Range<usize>, &str),
-    (object, edits): (usize, &[Edit<'_>]),
+    first: (Range<usize>, &str),
+    second: (Range<usize>, &str),
 ) -> Option<(Bytes, Range<usize>)> {
-    let mut changes = changes::within(text, object, edits)?;
-    let behind = if place.start < object { 0 } else { changes.len() };
-    changes.insert(behind, Change::new(place.clone(), new));
-    splice(text, changes, place)
+    let place = first.0.clone();
+    let mut changes = [first, second].map(|(place, new)| Change::new(place, new));
+    changes.sort_by_key(|change| change.place.start);
+    splice(text, &changes, place)
 }
 
 /// Makes changes, which are in the order of the text.
 fn splice(
     text: &Bytes,
-    changes: Vec<Change<'_>>,
+    changes: &[Change<'_>],
     place: Range<usize>,
 ) -> Option<(Bytes, Range<usize>)> {
     let (mut start, mut length, mut room) = (place.start, place.len(), text.len());
-    for change in &changes {
+    for change in changes {
         let (new, old) = (change.text.len(), change.place.len());
         room = (room + new).checked_sub(old)?;
         if change.place == place {

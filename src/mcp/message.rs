@@ -215,13 +215,13 @@ impl Message {
         Some(Self::unread(bytes, envelope))
     }
 
-    /// The same request under the id `token`, with `edits` to the object that begins at `object` in it, from
-    /// where their paths lead; nothing else of it is looked at. None where there is no object.
+    /// The same request under the id `token`, with `new` in the place of a part of its parameters; nothing else
+    /// of it is looked at. `new` must be such that the whole is JSON still.
     #[must_use]
-    pub fn edited_at(&self, token: &str, object: usize, edits: &[Edit<'_>]) -> Option<Self> {
+    pub fn replaced(&self, token: &str, part: Range<usize>, new: &str) -> Option<Self> {
         let Some(Envelope::Request { id, method }) = self.single() else { return None };
         let id = (self.place_of(id.token()), token);
-        let (bytes, id) = edit::edited_at(&self.bytes, id, (object, edits))?;
+        let (bytes, id) = edit::replaced(&self.bytes, id, (part, new))?;
         let id = Id::parse(&bytes, std::str::from_utf8(bytes.get(id)?).ok()?)?;
         let envelope = Envelope::Request { id, method: method.clone() };
         Some(Self::unread(bytes, envelope))

@@ -23,14 +23,8 @@ impl<'e> Change<'e> {
 
 /// The changes that `edits` make to `text`; see [`super::edited`].
 pub(super) fn of<'e>(text: &[u8], edits: &'e [Edit<'_>]) -> Option<Vec<Change<'e>>> {
-    within(text, walk::begin(text), edits)
-}
-
-/// The same for the object that begins at `at`, from where the paths of `edits` lead.
-pub(super) fn within<'e>(text: &[u8], at: usize, edits: &'e [Edit<'_>]) -> Option<Vec<Change<'e>>> {
-    // One more has room beside them.
-    let mut editing = Editing { text, edits, changes: Vec::with_capacity(edits.len() + 1) };
-    editing.object(at, 0, Which::all(edits)?)?;
+    let mut editing = Editing { text, edits, changes: Vec::with_capacity(edits.len()) };
+    editing.object(walk::begin(text), 0, Which::all(edits)?)?;
     debug_assert!(editing.changes.is_sorted_by_key(|change| change.place.start));
     Some(editing.changes)
 }

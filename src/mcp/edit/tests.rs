@@ -58,6 +58,17 @@ fn what_is_no_object_is_not_edited() {
 }
 
 #[test]
+fn two_places_have_other_texts_whichever_comes_first() {
+    let text = Bytes::from_static(b"a bc d");
+    for (first, second) in [((2..4, "BC!"), (0..1, "")), ((0..1, ""), (2..4, "BC!"))] {
+        let (place, length) = (first.0.start, first.1.len());
+        let (replaced, at) = replaced(&text, first, second).unwrap();
+        assert_eq!(replaced, " BC! d");
+        assert_eq!((at.start, at.len()), (place.saturating_sub(1), length));
+    }
+}
+
+#[test]
 fn doubled_members_are_seen() {
     for (text, expected) in [
         (r#"{"a":1,"b":2,"a":3}"#, true),
@@ -150,27 +161,19 @@ proptest! {
         prop_assert_eq!(edited, fits.map(|()| expected));
     }
 
-    /// As if the object had been found by its path.
+    /// What is taken out is what is picked, and the others are what is left when it is removed.
     #[test]
-    fn edits_to_an_object_at_hand_are_those_by_its_path(
-        inner in object().prop_filter("an object", |text| text.starts_with('{')),
-        all in prop::collection::vec(change(), 1..4),
-        before in any::<bool>(),
+    fn what_is_taken_and_what_is_left_are_all_there_is(
+        text in object().prop_filter("an object", |text| text.starts_with('{')),
+        names in prop::sample::select(vec![["a", "c"], ["b", "\\\""], ["c", "x"]]),
     ) {
-        let id = r#""id" : 1"#;
-        let text = match before {
-            true => format!(r#"{{{id},"m":{inner},"n":{inner}}}"#),
-            false => format!(r#"{{"m":{inner},"n":{inner},{id}}}"#),
-        };
-        let below = all.into_iter().map(|(path, set)| ([vec!["m"], path].concat(), set));
-        let apart = apart(below.collect());
-        let text = Bytes::from(text);
-        let at = |part: &str| memchr::memmem::find(&text, part.as_bytes()).unwrap();
-        let place = at(id) + id.len() - 1..at(id) + id.len();
-        let known = edited_at(&text, (place.clone(), "22"), (at(r#""m":"#) + 4, &edits(&apart, 1)));
-        let mut by_path = edits(&apart, 0);
-        by_path.push(Edit::Set(&["id"], "22".into()));
-        prop_assert_eq!(known, edited_around(&text, &by_path, place));
+        let (found, others) = taken(&text, names).unwrap();
+        prop_assert_eq!(Some(found), picked(text.as_bytes(), &[], names));
+        let paths = names.map(|name| [name]);
+        let edits = paths.each_ref().map(|path| Edit::Remove(path));
+        let left = edited(&Bytes::from(text), &edits).unwrap();
+        let others: Value = serde_json::from_str(&format!("{{{others}}}")).unwrap();
+        prop_assert_eq!(others, serde_json::from_slice::<Value>(&left).unwrap());
     }
 
     /// As if the document had been parsed and read.

@@ -56,7 +56,7 @@ fn an_edited_request_is_as_if_it_had_been_read_again() {
     let again = Message::parse(edited.bytes().clone()).unwrap();
     assert_eq!(edited.single(), again.single());
     assert_eq!(edited.with_id("[]"), again.with_id("[]"));
-    let known = message.edited_at("7", message.place_of(params).start, &[Edit::Remove(&["id"])]);
+    let known = message.replaced("7", message.place_of(params), "{}");
     assert_eq!(known.unwrap().bytes(), edited.bytes());
     let response = parse(r#"{"id":1,"result":{}}"#).unwrap();
     assert!(response.edited(&edits[..1]).is_none(), "its error would have to be read");

@@ -23,7 +23,10 @@ mod subscriptions;
 mod tests;
 mod words;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, VecDeque},
+};
 
 use http::Uri;
 
@@ -208,8 +211,8 @@ impl Backward {
             return Err(Refused::method(method));
         }
         match (said.state, said.responses) {
-            (Some(state), _) => self.retried(message, id, method, &said, state),
-            (None, None) => self.admit(message, id, &said),
+            (Some(state), _) => self.retried(message, id, method, said, state),
+            (None, None) => self.admit(message, id, said),
             // To begin the call anew might run it twice.
             (None, Some(_)) => Err(Refused::params(
                 "inputResponses came without the requestState that they belong to",
@@ -218,7 +221,7 @@ impl Backward {
     }
 
     /// Serves a request in the session of its identity, once that stands.
-    fn admit(&mut self, message: &Message, id: &Id, said: &Said<'_>) -> Result<(), Refused> {
+    fn admit(&mut self, message: &Message, id: &Id, said: Said<'_>) -> Result<(), Refused> {
         let number = self.leg_for(&said.identity)?;
         let key = self.number();
         let Some(leg) = self.legs.get_mut(&number) else { return Ok(()) };
@@ -383,7 +386,10 @@ impl Backward {
                 Command::Deliver(line) => {
                     // Most lines are the message as it came, which is read already.
                     let same = source.as_ref().filter(|it| it.is(&line));
-                    match same.cloned().map_or_else(|| Message::parse(line), Ok) {
+                    match same.map_or_else(
+                        || Message::parse(line).map(Cow::Owned),
+                        |it| Ok(Cow::Borrowed(it)),
+                    ) {
                         Ok(message) => self.spoken(number, origin, &message),
                         Err(error) => tracing::debug!(%error, "a line of the session is dropped"),
                     }

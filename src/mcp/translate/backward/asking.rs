@@ -156,7 +156,7 @@ impl Backward {
         message: &Message,
         id: &Id,
         method: &str,
-        said: &Said<'_>,
+        said: Said<'_>,
         state: &str,
     ) -> Result<(), Refused> {
         let responses = responses(said.responses)?;

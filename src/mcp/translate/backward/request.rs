@@ -4,7 +4,7 @@
 //! Numbers, which are their progress tokens too, are never used twice, so that a call which is held can't be taken for another to which the
 //! client gives the same id.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use super::said::{Capable, Level, MODERN_KEYS, Said};
 use crate::mcp::{
@@ -21,8 +21,8 @@ pub(super) struct Request {
     /// Under which id it was last asked.
     pub(super) asked_as: Id,
     pub(super) message: Message,
-    /// Where in that `_meta` begins, if nothing else is to be taken out.
-    meta: Option<usize>,
+    /// Where in that `_meta` lies and what is left of it, if nothing else is to be taken out.
+    meta: Option<(Range<usize>, String)>,
     pub(super) level: Option<Level>,
     pub(super) capable: Capable,
     /// The client's progress token, raw; towards the server that is the request's number.
@@ -73,7 +73,7 @@ impl Request {
         leg: u64,
         id: &Id,
         message: &Message,
-        said: &Said<'_>,
+        said: Said<'_>,
         capable: Capable,
     ) -> Self {
         Self {
@@ -81,7 +81,7 @@ impl Request {
             client: Some(id.clone()),
             asked_as: id.clone(),
             message: message.clone(),
-            meta: said.meta.map(|meta| message.place_of(meta).start),
+            meta: said.meta.map(|(meta, others)| (message.place_of(meta), others)),
             // A subscription's stream has no log messages.
             level: said.level.filter(|_| message.method() != Some("subscriptions/listen")),
             capable,
@@ -100,20 +100,24 @@ impl Request {
     /// The request as a session has it.
     pub(super) fn legacy(&self, key: u64) -> Option<Message> {
         let number = key.to_string();
-        let of_meta = MODERN_KEYS.map(|key| ["params", "_meta", key]);
-        // From where the paths lead.
-        let from = if self.meta.is_some() { 2 } else { 0 };
-        let mut edits = Vec::with_capacity(of_meta.len() + 4);
-        edits.extend(of_meta.iter().map(|path| Edit::Remove(&path[from..])));
         // The client may use its token again while this call is held.
-        let token = &["params", "_meta", "progressToken"][from..];
-        edits.extend(self.token.is_some().then(|| Edit::Set(token, Cow::Borrowed(&*number))));
-        if let Some(meta) = self.meta {
-            return self.message.edited_at(&number, meta, &edits);
+        let token = self.token.is_some();
+        if let Some((place, others)) = &self.meta {
+            let meta = match (token, others.is_empty()) {
+                (true, true) => format!(r#"{{"progressToken":{number}}}"#),
+                (true, false) => format!(r#"{{{others},"progressToken":{number}}}"#),
+                (false, _) => format!("{{{others}}}"),
+            };
+            return self.message.replaced(&number, place.clone(), &meta);
         }
+        let of_meta = MODERN_KEYS.map(|key| ["params", "_meta", key]);
+        let mut edits = Vec::with_capacity(of_meta.len() + 4);
         edits.push(Edit::Set(&["id"], Cow::Borrowed(&number)));
         edits.push(Edit::Remove(&["params", "inputResponses"]));
         edits.push(Edit::Remove(&["params", "requestState"]));
+        edits.extend(of_meta.iter().map(|path| Edit::Remove(path)));
+        let path: &[&str] = &["params", "_meta", "progressToken"];
+        edits.extend(token.then(|| Edit::Set(path, Cow::Borrowed(&*number))));
         self.message.edited(&edits)
     }
 

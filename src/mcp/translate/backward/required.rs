@@ -46,7 +46,7 @@ impl Backward {
         key: u64,
         message: &Message,
         id: &Id,
-        said: &Said<'_>,
+        said: Said<'_>,
         responses: &BTreeMap<Cow<'_, str>, &RawValue>,
     ) -> Result<(), Refused> {
         let Some(mut request) = self.requests.remove(&key) else { return Ok(()) };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::words::{Refused, VERSION};
 use crate::mcp::{
-    edit::picked,
+    edit::{picked, taken},
     message::Message,
     metadata::{CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, LOG_LEVELS, PROTOCOL_VERSION, text},
 };
@@ -27,8 +27,8 @@ pub(super) struct Said<'a> {
     pub(super) state: Option<&'a str>,
     pub(super) responses: Option<&'a str>,
     pub(super) notifications: Option<&'a str>,
-    /// The raw `_meta`, where nothing else in `params` is of the client's revision alone.
-    pub(super) meta: Option<&'a str>,
+    /// The raw `_meta`, and what else is in it, where nothing but that is of the client's revision alone.
+    pub(super) meta: Option<(&'a str, String)>,
 }
 
 /// Who the client says to be, as raw JSON.
@@ -62,8 +62,8 @@ impl<'a> Said<'a> {
         let [meta, state, responses, notifications] = params.unwrap_or_default();
         let [version, info, capabilities, level] = MODERN_KEYS;
         let names = [version, info, capabilities, level, "progressToken"];
-        let fields = meta.and_then(|meta| picked(meta.as_bytes(), &[], names));
-        let [version, info, capabilities, level, token] = fields.unwrap_or_default().map(there);
+        let (fields, others) = meta.and_then(|meta| taken(meta, names)).unwrap_or_default();
+        let [version, info, capabilities, level, token] = fields.map(there);
         let version = version.ok_or_else(|| missing(PROTOCOL_VERSION))?;
         if !is(version, VERSION) {
             let version = text(version).ok_or_else(|| missing(PROTOCOL_VERSION))?;
@@ -76,6 +76,7 @@ impl<'a> Said<'a> {
         }
         let read = |level| Level::read(level).ok_or_else(bad_level);
         let meta = meta.filter(|_| state.is_none() && responses.is_none());
+        let meta = meta.map(|meta| (meta, others));
         let [state, responses, notifications] = [state, responses, notifications].map(there);
         Ok(Self {
             identity: Identity { info, capabilities },
