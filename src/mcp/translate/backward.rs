@@ -385,11 +385,11 @@ impl Backward {
             match command {
                 Command::Deliver(line) => {
                     // Most lines are the message as it came, which is read already.
-                    let same = source.as_ref().filter(|it| it.is(&line));
-                    match same.map_or_else(
-                        || Message::parse(line).map(Cow::Owned),
-                        |it| Ok(Cow::Borrowed(it)),
-                    ) {
+                    let message = match &source {
+                        Some(message) if message.is(&line) => Ok(Cow::Borrowed(message)),
+                        _ => Message::parse(line).map(Cow::Owned),
+                    };
+                    match message {
                         Ok(message) => self.spoken(number, origin, &message),
                         Err(error) => tracing::debug!(%error, "a line of the session is dropped"),
                     }
