@@ -50,11 +50,11 @@ struct Turn {
     era: Era,
 }
 
-/// Where a process comes to lie in memory changes its times by some percent, so calls are timed in many,
-/// so often as there are rounds.
+/// How many fresh processes of each side time their calls a round: where one comes to lie in memory changes
+/// its times by some percent.
 const STARTS: usize = 5;
 
-/// Measures a pair; the lower quartile of all rounds.
+/// Measures a pair; the lower quartile of all rounds. Calls in fresh processes, large results in one.
 pub(crate) async fn measure(
     pair: &Pair,
     (program, certificates, port): (&Path, &Certificates, u16),
